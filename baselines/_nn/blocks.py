@@ -1,0 +1,259 @@
+"""Networks and layers that several families share.
+
+The U-Net follows DDPM (Ho et al., arXiv 2006.11239) at a smaller scale: group normalisation over 8
+groups, the time added inside every residual block, and a zero-initialised last layer, so that the
+untrained network answers 0.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ResMLP", "UNet", "halvings", "sinusoid", "zeroed"]
+
+
+def halvings(size: int) -> tuple[int, int]:
+    """The side of 4 to 7 pixels that `size` reaches by halving, and how often it is halved.
+
+    8, 16, 32, 64 end at 4; 28 ends at 7.
+
+    Raises:
+        ValueError: If there is no such side, or it takes no halving to reach it.
+    """
+    base, times = size, 0
+    while base > 7 and base % 2 == 0:
+        base, times = base // 2, times + 1
+    if not (4 <= base <= 7 and times):
+        raise ValueError(
+            f"cannot build a convolutional network for {size}x{size} images: the side must be"
+            " 4, 5, 6 or 7 doubled at least once, e.g. 8, 16, 28, 32, 64"
+        )
+    return base, times
+
+
+def zeroed(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """The layer with all its parameters set to 0."""
+    for p in layer.parameters():
+        nn.init.zeros_(p)
+    return layer
+
+
+def sinusoid(t: Tensor, dim: int) -> Tensor:
+    """[cos(t w_i), sin(t w_i)] with w_i = 10000^(-i / (dim / 2)); (B,) to (B, dim), dim even.
+
+    Times should span hundreds: of t in [0, 1] all embeddings look alike.
+    """
+    w = torch.exp(-math.log(10000.0) * torch.arange(dim // 2, device=t.device) / (dim // 2))
+    angle = t[:, None].float() * w
+    return torch.cat((angle.cos(), angle.sin()), dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """sinusoid - linear - SiLU - linear - SiLU: (B,) to (B, out).
+
+    The last SiLU stands here because every block would apply it to the same tensor.
+    """
+
+    def __init__(self, dim: int, out: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.net = nn.Sequential(nn.Linear(dim, out), nn.SiLU(), nn.Linear(out, out), nn.SiLU())
+
+    def forward(self, t: Tensor) -> Tensor:
+        emb: Tensor = self.net(sinusoid(t, self.dim))
+        return emb
+
+
+class ResMLP(nn.Module):
+    """A residual MLP on flattened images, for sides where a convolution has little to share.
+
+    Block: h + W2 SiLU(W1 (LN(h) (1 + scale(t)) + shift(t))).
+    """
+
+    def __init__(self, shape: Sequence[int], hidden: int, blocks: int) -> None:
+        super().__init__()
+        pixels = math.prod(shape)
+        self.time = TimeEmbedding(hidden, hidden)
+        self.input = nn.Linear(pixels, hidden)
+        self.blocks = nn.ModuleList(ResMLPBlock(hidden) for _ in range(blocks))
+        self.output = nn.Sequential(nn.LayerNorm(hidden), zeroed(nn.Linear(hidden, pixels)))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """(B, C, H, W) and times (B,) to (B, C, H, W)."""
+        emb = self.time(t)
+        h: Tensor = self.input(x.flatten(1))
+        for block in self.blocks:
+            h = block(h, emb)
+        h = self.output(h)
+        return h.view_as(x)
+
+
+class ResMLPBlock(nn.Module):
+    """One block of `ResMLP`."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)  # the time sets the affine part
+        self.time = nn.Linear(hidden, 2 * hidden)
+        self.w1 = nn.Linear(hidden, hidden)
+        self.w2 = nn.Linear(hidden, hidden)
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        scale, shift = self.time(emb).chunk(2, dim=1)
+        residual: Tensor = self.w2(F.silu(self.w1(self.norm(h) * (1 + scale) + shift)))
+        return h + residual
+
+
+class Attention(nn.Module):
+    """Self-attention over pixels with a zero-initialised output, so it starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        h = F.scaled_dot_product_attention(q, k, v)  # (B, 1, HW, C)
+        residual: Tensor = self.out(h.squeeze(1).transpose(1, 2).view_as(x))
+        return x + residual
+
+
+class ResBlock(nn.Module):
+    """GN - SiLU - conv3, + time, GN - SiLU - dropout - zero-initialised conv3, + skip."""
+
+    def __init__(self, c_in: int, c_out: int, emb: int, dropout: float, attention: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.GroupNorm(8, c_in), nn.SiLU(), nn.Conv2d(c_in, c_out, 3, padding=1)
+        )
+        self.time = nn.Linear(emb, c_out)
+        self.conv2 = nn.Sequential(
+            nn.GroupNorm(8, c_out),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            zeroed(nn.Conv2d(c_out, c_out, 3, padding=1)),
+        )
+        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        self.attention = Attention(c_out) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h: Tensor = self.conv1(x) + self.time(emb)[:, :, None, None]
+        h = self.attention(self.skip(x) + self.conv2(h))
+        return h
+
+
+class Down(nn.Module):
+    """Halve the side with a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h: Tensor = self.conv(x)
+        return h
+
+
+class Up(nn.Module):
+    """Double the side by nearest neighbours and a convolution, which also sets the channels.
+
+    Going to the narrower level at once saves half of the network's most expensive convolution.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, 3, padding=1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return h
+
+
+class UNet(nn.Module):
+    """The denoiser of DDPM: (B, C, H, W) and times (B,) to (B, C, H, W).
+
+    Args:
+        shape: (C, H, W) of the images, H = W.
+        width: Channels of the first level, a multiple of 8.
+        mults: Channels of every level as multiples of `width`; each level halves the side.
+        blocks: Residual blocks per level (one more on the way up).
+        attention: Sides with self-attention after every block; the middle always has it.
+        patch: Side of the square of pixels that is folded into channels before the first level, so
+            that the network works on a side of H / patch.
+
+    Raises:
+        ValueError: If H is not a multiple of patch * 2^(levels - 1).
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int,
+        mults: Sequence[int],
+        blocks: int,
+        attention: Iterable[int] = (),
+        patch: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        channels, size, _ = shape
+        attention, emb, last = set(attention), 4 * width, len(mults) - 1
+        if size % (patch << last):
+            raise ValueError(
+                f"a U-Net with patch {patch} and {last + 1} levels needs a side that is a multiple"
+                f" of {patch << last}, not {size}"
+            )
+        self.patch = patch
+        self.time = TimeEmbedding(width, emb)
+        side, c = size // patch, width * mults[0]
+        self.input = nn.Conv2d(channels * patch**2, c, 3, padding=1)
+
+        self.down, skips = nn.ModuleList(), [c]
+        for level, mult in enumerate(mults):
+            for _ in range(blocks):
+                self.down.append(ResBlock(c, width * mult, emb, dropout, side in attention))
+                c = width * mult
+                skips.append(c)
+            if level < last:
+                self.down.append(Down(c))
+                skips.append(c)
+                side //= 2
+
+        self.middle = nn.ModuleList(ResBlock(c, c, emb, dropout, a) for a in (True, False))
+
+        self.up = nn.ModuleList()
+        for level in range(last, -1, -1):
+            c_out = width * mults[level]
+            for _ in range(blocks + 1):
+                self.up.append(ResBlock(c + skips.pop(), c_out, emb, dropout, side in attention))
+                c = c_out
+            if level > 0:
+                self.up.append(Up(c, width * mults[level - 1]))
+                c = width * mults[level - 1]
+                side *= 2
+
+        self.output = nn.Sequential(
+            nn.GroupNorm(8, c),
+            nn.SiLU(),
+            zeroed(nn.Conv2d(c, channels * patch**2, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        emb = self.time(t)
+        h = self.input(F.pixel_unshuffle(x, self.patch))
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, emb)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, emb)
+        for layer in self.up:
+            if isinstance(layer, ResBlock):
+                h = torch.cat((h, skips.pop()), dim=1)
+            h = layer(h, emb)
+        return F.pixel_shuffle(self.output(h), self.patch)

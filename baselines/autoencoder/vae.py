@@ -1,0 +1,133 @@
+"""VAE: variational autoencoder (Kingma, Welling, arXiv 1312.6114).
+
+An encoder q(z|x) = N(mu, diag(exp(logvar))) and a decoder p(x|z) = N(x_hat, sigma^2 I) maximise a
+lower bound of log p(x), in nats:
+
+    ELBO = E_q log p(x|z) - KL(q(z|x) || N(0, I))
+    KL = 1/2 sum_j (mu_j^2 + exp(logvar_j) - 1 - logvar_j)
+    -log p(x|z) = ||x - x_hat||^2 / (2 sigma^2) + D/2 log(2 pi sigma^2)
+
+sigma is fixed, or the best one for the batch: sigma^2 is the mean squared error, so that the first
+term is D/2 (the sigma-VAE of Rybkin et al., arXiv 2006.13202).
+"""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from baselines._nn.blocks import halvings
+from genbench import api
+
+
+class VAE(api.Baseline[api.Unconditional]):
+    """Gaussian variational autoencoder; a sample is the decoder's mean for z ~ N(0, I)."""
+
+    kind = "autoencoder"
+    counted = ("decoder",)
+
+    class Config(api.Config):
+        """Settings.
+
+        Attributes:
+            d: Dimensions of z.
+            sigma: Standard deviation of a pixel given z, or "optimal".
+            net: "mlp", "conv", or "auto": the MLP up to 8 pixels, else convolutions.
+            hidden: Width of the MLP.
+            channels: Channels of the convolutions at half the image's side; they double with every
+                halving.
+            lr: Adam's learning rate.
+        """
+
+        batch: int = Field(128, ge=1)
+        decay: Literal["constant", "cosine"] = "cosine"
+        d: int = Field(16, ge=1)
+        sigma: float | Literal["optimal"] = "optimal"
+        net: Literal["auto", "mlp", "conv"] = "auto"
+        hidden: int = Field(256, ge=1)
+        channels: int = Field(32, ge=1)
+        lr: float = Field(1e-3, gt=0)
+
+    def __init__(self, config: Config, data: api.DataSpec) -> None:
+        super().__init__(config, data)
+        self.config = config
+        if config.net == "mlp" or (config.net == "auto" and data.size <= 8):
+            self.encoder, self.decoder = mlps(config.d, config.hidden, data)
+        else:
+            self.encoder, self.decoder = convolutions(config.d, config.channels, data)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for encoder and decoder together."""
+        return {"vae": Adam(self.parameters(), lr=self.config.lr)}
+
+    def step(
+        self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
+    ) -> dict[str, Tensor]:
+        """The negative ELBO."""
+        mu, logvar = self.encode(x)
+        z = mu + (logvar / 2).exp() * noise.normal(self.config.d)
+        nll = gaussian_nll(x, self.decoder(z), self.config.sigma)
+        kl = gaussian_kl(mu, logvar).mean()
+        loss = nll + kl
+        update("vae", loss)
+        return {"loss": loss, "nll": nll, "kl": kl}
+
+    def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
+        """The decoder's mean for z ~ N(0, I)."""
+        self.Options(**options)
+        x: Tensor = self.decoder(noise.normal(self.config.d))
+        return x.clamp(-1, 1)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar of q(z|x), each of shape (B, d)."""
+        mu, logvar = self.encoder(x).chunk(2, dim=1)
+        return mu, logvar.clamp(-30, 20)
+
+
+def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, diag(exp(logvar))) || N(0, I)) in nats: (B, d) to (B,)."""
+    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(dim=1)
+
+
+def gaussian_nll(x: Tensor, x_hat: Tensor, sigma: float | Literal["optimal"]) -> Tensor:
+    """-log N(x; x_hat, sigma^2 I) in nats, a sum over pixels and a mean over the batch."""
+    D = x[0].numel()
+    mse = (x - x_hat).square().mean()
+    if sigma == "optimal":
+        # the floor keeps a perfect reconstruction finite; a grey level is 8e-3, its square 6e-5
+        return D / 2 * ((2 * math.pi * mse.clamp(min=1e-6)).log() + 1)
+    return D / 2 * (mse / sigma**2 + math.log(2 * math.pi * sigma**2))
+
+
+def mlps(d: int, hidden: int, data: api.DataSpec) -> tuple[nn.Sequential, nn.Sequential]:
+    """Encoder (B, C, H, W) to (B, 2d) and decoder (B, d) to (B, C, H, W)."""
+
+    def layers(n_in: int, n_out: int) -> list[nn.Module]:
+        return [
+            nn.Linear(n_in, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, n_out),
+        ]
+
+    pixels = math.prod(data.shape)
+    encoder = nn.Sequential(nn.Flatten(), *layers(pixels, 2 * d))
+    return encoder, nn.Sequential(*layers(d, pixels), nn.Unflatten(1, data.shape))
+
+
+def convolutions(d: int, channels: int, data: api.DataSpec) -> tuple[nn.Sequential, nn.Sequential]:
+    """Encoder (B, C, H, W) to (B, 2d) and decoder (B, d) to (B, C, H, W)."""
+    base, halved = halvings(data.size)
+    widths = [data.channels, *(channels << i for i in range(halved))]
+    down: list[nn.Module] = []
+    up: list[nn.Module] = []
+    for wide, narrow in zip(widths[1:], widths, strict=False):
+        down += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.SiLU()]
+        up = [nn.SiLU(), nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), *up]
+    flat = widths[-1] * base**2
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, 2 * d))
+    unflatten = nn.Unflatten(1, (widths[-1], base, base))
+    return encoder, nn.Sequential(nn.Linear(d, flat), unflatten, *up)

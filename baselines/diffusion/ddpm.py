@@ -1,0 +1,142 @@
+"""DDPM: denoising diffusion probabilistic models (Ho et al., arXiv 2006.11239).
+
+A network learns to tell the noise in a noisy image; sampling starts from noise and removes it step
+by step. DDIM (Song et al., arXiv 2010.02502) is another way to sample the same network.
+
+    q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I)
+    L_simple = E ||epsilon - epsilon_theta(x_t, t)||^2,   t uniform in 0 .. T-1
+
+A mean over pixels, so an untrained network, whose last layer is 0, has the loss 1.
+"""
+
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from baselines._nn import diffusion
+from baselines._nn.blocks import ResMLP, UNet
+from genbench import api
+
+
+class DDPM(api.Baseline[api.Unconditional]):
+    """Denoising diffusion with the linear schedule, epsilon prediction and the fixed variance."""
+
+    kind = "diffusion"
+
+    class Config(api.Config):
+        """Settings.
+
+        Attributes:
+            T: Number of noise levels; the schedule's ends scale with 1000 / T.
+            lr: Adam's learning rate; None is 1e-3 for the MLP, 4e-4 for the U-Net.
+            net: "mlp", "unet", or "auto": the MLP up to 8 pixels, else the U-Net.
+            hidden: Width of the MLP.
+            depth: Residual blocks of the MLP.
+            channels: Channels of the U-Net's first level, a multiple of 8.
+            mults: Channels of every level of the U-Net, as multiples of `channels`.
+            blocks: Residual blocks per level of the U-Net.
+            attention: Sides (after folding) with self-attention, besides the middle.
+            patch: The U-Net works on squares of patch x patch pixels folded into channels.
+            dropout: Of the U-Net's residual blocks.
+        """
+
+        batch: int = Field(128, ge=1)
+        ema: float | None = Field(50_000, gt=0)
+        warmup: int = Field(10_000, ge=0)
+        decay: Literal["constant", "cosine"] = "cosine"
+        T: int = Field(1000, ge=21)
+        lr: float | None = Field(None, gt=0)
+        net: Literal["auto", "mlp", "unet"] = "auto"
+        hidden: int = Field(256, ge=2, multiple_of=2)
+        depth: int = Field(4, ge=1)
+        channels: int = Field(32, ge=8, multiple_of=8)
+        mults: tuple[int, ...] = Field((1, 2), min_length=1)
+        blocks: int = Field(1, ge=1)
+        attention: tuple[int, ...] = ()
+        patch: int = Field(1, ge=1)
+        dropout: float = Field(0.0, ge=0, lt=1)
+
+    class Options(api.Options):
+        """Sampling options.
+
+        Attributes:
+            sampler: "ddpm" (ancestral) or "ddim".
+            steps: Network evaluations, 1 to T, evenly spaced from the noisiest level.
+            eta: Noise that DDIM adds: 0 is deterministic, 1 is DDPM.
+            clip: Clamp every prediction of x_0 to [-1, 1].
+        """
+
+        sampler: Literal["ddpm", "ddim"] = "ddpm"
+        steps: int = Field(1000, ge=1)
+        eta: float = Field(0.0, ge=0, le=1)
+        clip: bool = True
+
+        @model_validator(mode="after")
+        def _eta_is_of_ddim(self) -> Self:
+            if self.sampler == "ddpm" and self.eta != 0:
+                raise ValueError("eta is an option of sampler 'ddim'; 'ddpm' has none")
+            return self
+
+    def __init__(self, config: Config, data: api.DataSpec) -> None:
+        super().__init__(config, data)
+        self.config, self.shape = config, data.shape
+        self.alpha_bar: Tensor
+        # not saved: it follows from T
+        self.register_buffer("alpha_bar", diffusion.linear_alpha_bar(config.T), persistent=False)
+        mlp = config.net == "mlp" or (config.net == "auto" and data.size <= 8)
+        self.lr = config.lr or (1e-3 if mlp else 4e-4)
+        self.net: nn.Module
+        if mlp:
+            self.net = ResMLP(data.shape, config.hidden, config.depth)
+        else:
+            self.net = UNet(
+                data.shape,
+                config.channels,
+                config.mults,
+                config.blocks,
+                config.attention,
+                config.patch,
+                config.dropout,
+            )
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam."""
+        return {"net": Adam(self.net.parameters(), lr=self.lr)}
+
+    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The predicted noise: (B, C, H, W) and integers (B,) to (B, C, H, W)."""
+        e: Tensor = self.net(x_t, t * (1000 / self.config.T))  # the embedding is for 1000 levels
+        return e
+
+    def step(
+        self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
+    ) -> dict[str, Tensor]:
+        """L_simple."""
+        t = (noise.uniform() * self.config.T).long()
+        epsilon = noise.normal(*self.shape)
+        alpha_bar_t = self.alpha_bar[t, None, None, None]
+        x_t = alpha_bar_t.sqrt().float() * x + (1 - alpha_bar_t).sqrt().float() * epsilon
+        loss = F.mse_loss(self.epsilon(x_t, t), epsilon)
+        update("net", loss)
+        return {"loss": loss}
+
+    def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
+        """x_T ~ N(0, I), then `options.steps` steps of the sampler."""
+        o = self.Options(**options)
+        timesteps = diffusion.trailing(self.config.T, o.steps)
+
+        def epsilon(x_t: Tensor, t: int) -> Tensor:
+            return self.epsilon(x_t, torch.full((len(x_t),), t, device=x_t.device))
+
+        x = noise.normal(*self.shape)
+        if o.sampler == "ddpm":
+            x = diffusion.ddpm(epsilon, x, timesteps, self.alpha_bar, noise, clip=o.clip)
+        else:
+            x = diffusion.ddim(
+                epsilon, x, timesteps, self.alpha_bar, noise, eta=o.eta, clip=o.clip
+            )
+        return x.clamp(-1, 1)

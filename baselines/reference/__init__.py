@@ -1,0 +1,1 @@
+"""Reference rows: they train nothing and stand in every table."""

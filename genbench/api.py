@@ -1,0 +1,326 @@
+"""The contract between a family and the harness, and all that a family may import of ours.
+
+A family is one file in `baselines/` (or in another package, through the entry-point group
+`genbench.baselines`) with one subclass of `Baseline`. It knows its networks, its losses and how to
+sample. It knows nothing of devices, EMA, precision, budgets, checkpoints, ranks or files.
+
+The type of the condition is the kind of the task:
+
+| task                          | condition                | x, and the condition               |
+|-------------------------------|--------------------------|------------------------------------|
+| unconditional                 | `Unconditional()`        | image, nothing                     |
+| class_label                   | `ClassLabel(label)`      | image, its class                   |
+| caption (text to image)       | `Caption(tokens)`        | image, its text                    |
+| paired (image to image)       | `Paired(source)`         | target, source                     |
+| to_domain (image to image)    | `ToDomain(source, o, t)` | image of the target domain, source |
+| layout (boxes to image)       | `Layout(boxes, classes)` | image, its objects                 |
+| low_res (super-resolution)    | `LowRes(image)`          | image, its reduced version         |
+| edit                          | `Edit(source, amount)`   | edited image, source and strength  |
+
+The harness runs the first two; the other types are the contract for the tasks to come.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genbench.noise import Noise
+
+__all__ = [
+    "NFE",
+    "Baseline",
+    "Caption",
+    "ClassLabel",
+    "Condition",
+    "Config",
+    "DataSpec",
+    "Edit",
+    "Layout",
+    "LowRes",
+    "Noise",
+    "Options",
+    "Paired",
+    "ToDomain",
+    "Unconditional",
+    "Update",
+    "count_nfe",
+]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A batch of conditions: every tensor field has the batch as its first dimension."""
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """The same condition with `fn` applied to every tensor."""
+        return replace(self, **{f.name: fn(getattr(self, f.name)) for f in fields(self)})
+
+    def __getitem__(self, rows: slice | Tensor) -> Self:
+        return self.map(lambda t: t[rows])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same condition on another device."""
+        return self.map(lambda t: t.to(device))
+
+
+@dataclass(frozen=True)
+class Unconditional(Condition):
+    """No condition at all."""
+
+
+@dataclass(frozen=True)
+class ClassLabel(Condition):
+    """One class for each image; int64 of shape (B,), in [0, classes)."""
+
+    label: Tensor
+
+
+@dataclass(frozen=True)
+class Caption(Condition):
+    """Text as token ids; int64 of shape (B, length), padded with 0."""
+
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class Paired(Condition):
+    """The source image of an aligned pair; float of shape (B, C, H, W) in [-1, 1]."""
+
+    source: Tensor
+
+
+@dataclass(frozen=True)
+class ToDomain(Condition):
+    """A source image, its domain and the domain to move it to (both int64 of shape (B,))."""
+
+    source: Tensor
+    origin: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Layout(Condition):
+    """Objects to place; unused places have class -1.
+
+    Attributes:
+        boxes: float (B, K, 4), x0, y0, x1, y1 in [0, 1].
+        classes: int64 (B, K).
+    """
+
+    boxes: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class LowRes(Condition):
+    """The image to enlarge; float of shape (B, C, h, w) in [-1, 1]."""
+
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Edit(Condition):
+    """An image and how strongly to edit it; `amount` float (B,), 0 leaves the image as it is."""
+
+    source: Tensor
+    amount: Tensor
+
+
+class Config(BaseModel):
+    """What every family can be told; a family adds its own fields in a subclass.
+
+    The loop reads these fields, a family usually only sets their defaults.
+
+    Attributes:
+        batch: Images in one training step, over all ranks.
+        ema: Half-life of the moving average of parameters and buffers, in images; None keeps none.
+        ema_rampup: The half-life is at most this share of the images seen so far, so that a short
+            run forgets its random start (Karras et al., arXiv 2312.02696, use the same idea).
+        warmup: Images over which the learning rate rises linearly from 0.
+        decay: Shape of the learning rate over the budget, after the warm-up.
+        clip: Largest gradient norm of one optimizer's parameters; None does not clip.
+        precision: "bfloat16" runs `step` and `sample` under autocast.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: int = Field(128, ge=1)
+    ema: float | None = Field(None, gt=0)
+    ema_rampup: float = Field(0.05, gt=0)
+    warmup: int = Field(0, ge=0)
+    decay: Literal["constant", "cosine"] = "constant"
+    clip: float | None = Field(None, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Options(BaseModel):
+    """A family's sampling options; a family declares its own fields in a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a family may know of the data before it sees any.
+
+    Attributes:
+        name: Dataset id, e.g. "digits".
+        channels: 1 or 3.
+        size: Height and width in pixels (images are square).
+        classes: Number of classes, 0 if the data has no labels.
+    """
+
+    name: str
+    channels: int
+    size: int
+    classes: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, size, size)."""
+        return (self.channels, self.size, self.size)
+
+
+class Update(Protocol):
+    """What `step` calls with each loss, once per optimizer, in the order that the method wants.
+
+    The call runs `torch.autograd.backward(loss, inputs=parameters of that optimizer)`, averages
+    the gradients over ranks, refuses non-finite ones, clips where the config asks, and steps. As
+    gradients reach no other network, a family needs no `detach` and no `requires_grad_`.
+    """
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used, in [0, 1)."""
+        ...
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """Step the optimizer `name` down the gradient of `loss`."""
+        ...
+
+
+C = TypeVar("C", bound=Condition)
+
+
+class Baseline(nn.Module, ABC, Generic[C]):
+    """One family of generative models.
+
+    Class attributes:
+        cond: The type of the condition, which is the kind of the task.
+        kind: "gan", "autoencoder", "diffusion", "reference", ...: how tables group rows.
+        Config: The family's settings, a subclass of `api.Config`.
+        Options: The family's sampling options, a subclass of `api.Options`.
+        counted: Names of the submodules whose calls count as network evaluations; empty counts the
+            module's direct children.
+        fit_split: The split that `fit` is shown.
+    """
+
+    cond: ClassVar[type[Condition]] = Unconditional
+    kind: ClassVar[str]
+    Config: ClassVar[type[Config]] = Config
+    Options: ClassVar[type[Options]] = Options
+    counted: ClassVar[tuple[str, ...]] = ()
+    fit_split: ClassVar[str] = "train"
+
+    @abstractmethod
+    def __init__(self, config: Any, data: DataSpec) -> None:
+        super().__init__()
+
+    def phase(self, progress: float) -> int | str | None:
+        """A name for the work that a step does; it changes when the cost of a step changes.
+
+        The loop counts the FLOPs of a step again in each new phase. A network that grows names its
+        resolution, a penalty that is computed every 16th step names whether it is due.
+
+        Args:
+            progress: Share of the budget that is used, in [0, 1).
+        """
+        return None
+
+    def fit(self, x: Tensor) -> None:
+        """Look at all images of the split `fit_split` once, before training.
+
+        For reference rows and for statistics that a method needs before its first step. What is
+        kept must be a buffer, so that it is saved.
+
+        Args:
+            x: uint8 of shape (N, C, H, W).
+        """
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The optimizers by name, made anew; {} for a family that does not train."""
+
+    @abstractmethod
+    def step(self, x: Tensor, cond: C, noise: Noise, update: Update) -> dict[str, Tensor]:
+        """One training step.
+
+        Args:
+            x: Images, float of shape (B, C, H, W) in [-1, 1].
+            cond: Their conditions.
+            noise: Random numbers; every call gives fresh ones of shape (B, ...).
+            update: Called once for each optimizer, with its scalar loss (a mean over the batch).
+
+        Returns:
+            Scalars to log, by name.
+        """
+
+    @abstractmethod
+    def sample(self, cond: C, noise: Noise, **options: Any) -> Tensor:
+        """Images for the conditions, float of shape (B, C, H, W) in [-1, 1], with B = len(noise).
+
+        Runs in evaluation mode and without gradients. Row i may depend on row i of `cond` and of
+        `noise` alone. `options` are validated fields of `Options`.
+        """
+
+
+class NFE:
+    """Counts network evaluations; see `count_nfe`."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.modules: set[nn.Module] = set()
+
+    def per_sample(self, n: int) -> float:
+        """Evaluations per sample when `n` samples were drawn."""
+        return self.rows / n
+
+    @property
+    def params(self) -> int:
+        """Parameters of the networks that were called."""
+        return sum({p: p.numel() for m in self.modules for p in m.parameters()}.values())
+
+
+@contextmanager
+def count_nfe(baseline: Baseline[Any]) -> Iterator[NFE]:
+    """Count, at the networks, how often they are evaluated inside the `with` block.
+
+    One evaluation is one row through a counted submodule: a call on a doubled batch, as guidance
+    makes it, counts two. Submodules without parameters (activations, schedules) do not count.
+    """
+    nfe = NFE()
+
+    def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        batch = next(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        nfe.rows += len(batch)
+        nfe.modules.add(module)
+
+    names = baseline.counted or tuple(name for name, _ in baseline.named_children())
+    modules = [baseline.get_submodule(name) for name in names]
+    handles = [
+        m.register_forward_pre_hook(count, with_kwargs=True)
+        for m in modules
+        if any(True for _ in m.parameters())
+    ]
+    try:
+        yield nfe
+    finally:
+        for handle in handles:
+            handle.remove()

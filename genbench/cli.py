@@ -1,0 +1,258 @@
+"""The command line: results on stdout, progress and errors on stderr; only `run` loads torch."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from genbench import __version__
+from genbench.spec import Cell, ConfigError
+from genbench.store import Store, StoreError
+
+__all__ = ["main"]
+
+OK, USAGE, CELLS_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0 ok, 2 wrong usage or configuration, 3 some cells failed, 130 interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.command(arguments)
+    except (ConfigError, StoreError) as error:
+        _say(f"genbench: {error}")
+        return USAGE
+    except KeyboardInterrupt:
+        _say("genbench: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever reads stdout has seen enough; keep the interpreter from failing on the flush
+        sys.stdout = None
+        return OK
+    return code
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def _result(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="genbench",
+        description="Train, sample and score image generative models under one budget.",
+        epilog="exit codes: 0 ok, 2 usage or configuration, 3 some cells failed, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"genbench {__version__}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    ls = verbs.add_parser("ls", help="suites, baselines, datasets, extractors and metrics")
+    ls.set_defaults(command=_ls)
+
+    run = verbs.add_parser(
+        "run",
+        help="run a suite: train, sample, score, print the table",
+        description="Runs what is missing of a suite and prints its table. A run that was stopped "
+        "goes on where it was; what is done is skipped.",
+        epilog="changes: n=64  budget.images=100000  seeds=0,1  baseline=vae,ddpm  ddpm.lr=1e-3  "
+        "data.root=PATH",
+    )
+    run.add_argument("suite", nargs="?", help="a suite's name, or a path ending in .toml")
+    run.add_argument("changes", nargs="*", metavar="key=value", help="changes to the suite")
+    run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
+    run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
+    run.add_argument("--executor", default="local", metavar="inline|local")
+    run.add_argument("--slots", type=int, default=1, help="cells at the same time (local)")
+    run.add_argument("--threads", type=int, default=0, help="CPU threads of a cell (default: all)")
+    run.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
+    run.add_argument("--batch", type=int, default=256, help="images sampled or scored at a time")
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="limit for one cell")
+    run.add_argument("--checkpoint-seconds", type=float, default=15.0, metavar="SECONDS")
+    run.add_argument("--limit", type=int, metavar="N", help="at most N samples for each row")
+    run.set_defaults(command=_run)
+
+    report = verbs.add_parser("report", help="tables and sample grids of a results folder")
+    report.add_argument("results", type=Path, help="folder that `genbench run` wrote")
+    report.add_argument("--out", type=Path, help="where to write (default: the same folder)")
+    report.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
+    report.set_defaults(command=_report)
+
+    doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
+    doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
+    doctor.set_defaults(command=_doctor)
+    for verb in (ls, run, report, doctor):
+        verb.add_argument("--json", action="store_true", help="JSON on stdout")
+    return parser
+
+
+# --- ls and doctor -------------------------------------------------------------------------------
+
+
+def _ls(arguments: argparse.Namespace) -> int:
+    from genbench import data, features, metrics, registry, suite
+
+    sections = {
+        "suites": {name: suite.load(name).description for name in suite.names()},
+        "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
+        "datasets": data.describe(),
+        "extractors": {name: features.card(name)["about"] for name in features.names()},
+        "metrics": {name: metrics.get(name).label for name in metrics.names()},
+    }
+    if arguments.json:
+        _result(json.dumps(sections, indent=1))
+    else:
+        _result("\n\n".join(_section(title, rows) for title, rows in sections.items()))
+    return OK
+
+
+def _section(title: str, rows: dict[str, str]) -> str:
+    width = max((len(name) for name in rows), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from genbench.doctor import examine
+
+    root, rest = _data_root(arguments.changes)
+    if rest:
+        raise ConfigError(f"doctor takes data.root=PATH only, not {rest[0]!r}")
+    findings = examine(root)
+    if arguments.json:
+        _result(json.dumps(findings, indent=1))
+    else:
+        _result("\n\n".join(_section(title, rows) for title, rows in findings.items()))
+    return OK
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+def _data_root(changes: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take `data.root=PATH` out of the changes: it says where data is, not what is run."""
+    roots = [c.partition("=")[2] for c in changes if c.startswith("data.root=")]
+    root = Path(roots[-1]).expanduser() if roots else None
+    if root is not None and not root.is_dir():
+        raise ConfigError(f"data.root={root} is not a folder")
+    return root, [c for c in changes if not c.startswith("data.root=")]
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from genbench.executors import make, names
+    from genbench.runtime import Runtime
+    from genbench.spec import nearest
+
+    if arguments.executor not in names():
+        raise ConfigError(
+            f"unknown executor {arguments.executor!r}; {nearest(arguments.executor, names())}"
+        )
+    root, changes = _data_root(arguments.changes)
+    store, cells = _planned(arguments, changes, root)
+    runtime = Runtime(
+        out=store.root,
+        device=arguments.device,
+        threads=arguments.threads,
+        data_root=root,
+        batch=arguments.batch,
+        timeout=arguments.timeout,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+    done = {c.key for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"}
+    chosen = [c for c in cells if arguments.cell in (None, c.key)]
+    todo = [c for c in chosen if c.key not in done]
+    if len(chosen) > len(todo):
+        _say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")
+    from genbench.console import Console
+
+    with Console(cells, len(todo)) as console:
+        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots)
+        try:
+            for record in executor.run(todo):
+                console.finished(record)
+        except KeyboardInterrupt:
+            console.close()
+            _say(
+                "genbench: interrupted; what is done is kept, run the same command again to go on"
+            )
+            return INTERRUPTED
+    _show(store, cells, arguments.json)
+    failed = [c for c in chosen if (r := store.record(c.key)) is None or r.status != "ok"]
+    if failed:
+        _say(f"genbench: {len(failed)} of {len(chosen)} cells have no result; see the notes above")
+    return CELLS_FAILED if failed else OK
+
+
+def _planned(
+    arguments: argparse.Namespace, changes: list[str], root: Path | None
+) -> tuple[Store, list[Cell]]:
+    warn: Callable[[str], None] = lambda message: _say(f"genbench: {message}")  # noqa: E731
+    if arguments.cell is not None:
+        if arguments.out is None:
+            raise ConfigError("--cell needs --out, the results folder that holds the plan")
+        store = Store(arguments.out, warn)
+        plan = store.plan()
+        if plan is None:
+            raise ConfigError(f"{arguments.out} holds no plan; run a suite into it first")
+        if arguments.cell not in {cell.key for cell in plan[1]}:
+            raise ConfigError(f"the plan of {arguments.out} has no cell {arguments.cell}")
+        return store, plan[1]
+    from genbench import suite
+
+    if arguments.suite is None:
+        raise ConfigError(f"name a suite: {', '.join(suite.names())}, or a path ending in .toml")
+    loaded = suite.load(arguments.suite, changes)
+    if arguments.limit is not None and arguments.limit < loaded.n:
+        loaded = suite.load(arguments.suite, [*changes, f"n={arguments.limit}"])
+    store = Store(arguments.out or Path("runs") / loaded.name, warn)
+    cells = suite.plan(loaded, root)
+    store.put_plan(loaded.name, cells)
+    return store, cells
+
+
+def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
+    """Write the tables and pictures of the folder, and print what was asked for."""
+    from genbench import report
+
+    records = [record for cell in cells if (record := store.record(cell.key)) is not None]
+    paths = report.write(store, store.root, log=_say)
+    if as_json:
+        _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
+        return
+    _result(report.render(report.frame(records, cells), "text"))
+    _result(f"\ntables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
+    pictures = [path for path in paths if path.suffix == ".png"]
+    if pictures:
+        _result(
+            f"samples: {store.root / 'grids' / 'overview.png'} and one grid for each row beside it"
+        )
+
+
+# --- report --------------------------------------------------------------------------------------
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from genbench import report
+
+    results: Path = arguments.results
+    if not (results / "records").is_dir():
+        raise ConfigError(f"{results} holds no records; name a folder that `genbench run` wrote")
+    store = Store(results, lambda message: _say(f"genbench: {message}"))
+    report.write(store, arguments.out or results, log=_say)
+    records, plan = store.records(), store.plan()
+    if arguments.json:
+        _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
+    else:
+        table = report.frame(records, plan[1] if plan else None)
+        _result(report.render(table, arguments.format))
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

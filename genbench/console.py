@@ -1,0 +1,99 @@
+"""Progress for people, on stderr: a live bar on a terminal, else a line for each finished cell."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from genbench.record import Record
+from genbench.report.rows import collect
+from genbench.runtime import Progress
+from genbench.spec import Cell
+
+__all__ = ["Console"]
+
+_HEARTBEAT = 60.0  # seconds without news, after which a log that nobody watches gets a line
+
+
+class Console:
+    """Shows what is running and what has finished.
+
+    Args:
+        cells: All cells of the table; their labels tell them apart.
+        total: How many of them will run.
+    """
+
+    def __init__(self, cells: list[Cell], total: int) -> None:
+        self._labels = {c.key: row.label for row in collect([], cells, {}) for c in row.cells}
+        self._total, self._done = total, 0
+        self._live = sys.stderr.isatty()
+        self._spoke = time.monotonic()
+        self._bar = tqdm(
+            total=total, disable=not self._live, leave=False, unit="cell", file=sys.stderr
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def watch(self, cell: Cell, progress: Progress) -> None:
+        """Show how far a running cell is."""
+        left = (
+            "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        )
+        text = (
+            f"{self._name(cell)}  {progress.stage} {progress.share:.0%}  "
+            f"{progress.rate:,.0f} images/s{left}  {progress.detail}"
+        ).rstrip()
+        if self._live:
+            self._bar.set_description_str(text, refresh=True)
+        elif time.monotonic() - self._spoke > _HEARTBEAT:
+            self._line(f"[{self._done + 1}/{self._total}] {text}")
+
+    def finished(self, record: Record) -> None:
+        """Print the line of a finished cell."""
+        self._done += 1
+        scores = [
+            f"{spec.name.upper()} {record.scores[spec.id].value:.4g}"
+            for spec in record.cell.metrics
+            if spec.id in record.scores
+        ]
+        seconds = "" if record.timings.total is None else _duration(record.timings.total)
+        status: str = record.status
+        if record.error is not None:
+            first = record.error.message.splitlines()[0]
+            status += f" in {record.error.stage}: {first}\n    rerun: {record.error.rerun}"
+        fields = [self._name(record.cell), *scores, seconds, status]
+        self._line(f"[{self._done}/{self._total}] " + "  ".join(f for f in fields if f))
+        self._bar.update()
+
+    def _name(self, cell: Cell) -> str:
+        train = cell.sample.train
+        return f"{self._labels[cell.key]}  {train.dataset} seed={train.seed}"
+
+    def _line(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        if self._live:
+            self._bar.clear()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

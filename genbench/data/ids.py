@@ -1,0 +1,59 @@
+"""The grammar of dataset ids: `NAME`, `NAME@SIZE`, `imagefolder:PATH`, `imagefolder:PATH@SIZE`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genbench.spec import ConfigError, nearest
+
+__all__ = ["MAX_SIZE", "NAMES", "DatasetId", "parse_id"]
+
+NAMES = ("cifar10", "digits", "fashion_mnist", "imagefolder", "mnist")
+MAX_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class DatasetId:
+    """A dataset id in its parts.
+
+    Attributes:
+        name: One of `NAMES`.
+        path: The folder of an `imagefolder`, else None.
+        size: Height and width to resize to, None to keep the images as they are.
+    """
+
+    name: str
+    path: Path | None = None
+    size: int | None = None
+
+
+def parse_id(text: str) -> DatasetId:
+    """Read a dataset id, without a look at the disk.
+
+    What follows the last `@` is the size, so a folder with an `@` in its name needs a size.
+
+    Raises:
+        ConfigError: An unknown name (with the nearest), a bad size, a missing or needless path.
+    """
+    head, at, tail = text.rpartition("@")
+    base, size = (head, _size(text, tail)) if at else (text, None)
+    name, colon, path = base.partition(":")
+    if name not in NAMES:
+        raise ConfigError(f"unknown dataset {name!r} in {text!r}; {nearest(name, NAMES)}")
+    if name == "imagefolder":
+        if not path:
+            raise ConfigError(f"dataset {text!r} names no folder; write imagefolder:PATH@SIZE")
+        return DatasetId(name, Path(path).expanduser(), size)
+    if colon:
+        raise ConfigError(
+            f"dataset {text!r}: only imagefolder takes a path; {name}'s place is set by data.root"
+        )
+    return DatasetId(name, None, size)
+
+
+def _size(text: str, size: str) -> int:
+    if size.isascii() and size.isdigit() and 1 <= int(size) <= MAX_SIZE:
+        return int(size)
+    raise ConfigError(
+        f"dataset {text!r}: {size!r} is not a size; after the @ write pixels, "
+        f"1 to {MAX_SIZE}, e.g. @32"
+    )

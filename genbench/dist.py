@@ -1,0 +1,58 @@
+"""Data parallelism under torchrun's environment, without wrapper classes.
+
+One process is the special case of world size 1, in which every function here does nothing.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch import distributed as td
+
+__all__ = ["barrier", "group", "rank", "sum_flat", "world_size"]
+
+
+def world_size() -> int:
+    """Number of processes that train or sample one cell together."""
+    return td.get_world_size() if td.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number in [0, world_size)."""
+    return td.get_rank() if td.is_initialized() else 0
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if world_size() > 1:
+        td.barrier()
+
+
+@contextmanager
+def group() -> Iterator[None]:
+    """Join the other ranks if torchrun started this process, and leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or td.is_initialized():
+        yield
+        return
+    td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        td.destroy_process_group()
+
+
+def sum_flat(tensors: Iterable[Tensor], weight: float = 1.0) -> None:
+    """Replace each tensor by the sum over ranks of weight * tensor, in one all-reduce.
+
+    With weight = (local batch) / (global batch), gradients of local means become the gradient of
+    the global mean, also when the ranks' batches differ in size.
+    """
+    if world_size() == 1:
+        return
+    parts = [t for t in tensors if t.numel()]
+    flat = torch.cat([t.reshape(-1).to(torch.float32) for t in parts]).mul_(weight)
+    td.all_reduce(flat)
+    for tensor, value in zip(parts, torch.split(flat, [t.numel() for t in parts]), strict=True):
+        tensor.copy_(value.view_as(tensor))

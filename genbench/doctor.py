@@ -1,0 +1,68 @@
+"""What is installed, which device, which weights and data are at hand, and what that allows."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from genbench import data, features, suite
+from genbench.environment import machine, packages
+from genbench.spec import ConfigError
+
+__all__ = ["examine"]
+
+
+def examine(root: Path | None) -> dict[str, dict[str, str]]:
+    """Findings by section, each a name and a line of text.
+
+    Args:
+        root: Where to look for data, besides the default places.
+    """
+    available = {name: data.available(name, root) for name in data.names()}
+    return {
+        "machine": _machine(),
+        "packages": {name: version for name, version in packages().items()},
+        "data": {
+            name: "at hand" if there else "not here: downloaded on first use, or data.root=PATH"
+            for name, there in available.items()
+        },
+        "extractors": {name: _extractor(name) for name in features.names()},
+        "suites": {name: _suite(name, available) for name in suite.names()},
+    }
+
+
+def _machine() -> dict[str, str]:
+    facts = {name: str(value) for name, value in machine().items()}
+    facts["device"] = _device()
+    facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB"
+    if not os.access(Path.cwd(), os.W_OK):
+        facts["free disk"] += ", but this folder is read-only: use --out"
+    return facts
+
+
+def _device() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed: only ls, report and doctor work"
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"cpu, {torch.get_num_threads()} threads; no CUDA device"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(names)
+
+
+def _extractor(name: str) -> str:
+    try:
+        features.load(name)
+    except (features.WeightsError, ConfigError) as error:
+        return f"unusable: {error}"
+    card = features.card(name)
+    accuracy = f"held-out accuracy {card['test_accuracy']:.2%}"
+    return f"weights at hand, sha256 {card['sha256'][:12]}, {accuracy}"
+
+
+def _suite(name: str, available: dict[str, bool]) -> str:
+    dataset = suite.load(name).dataset.partition("@")[0].partition(":")[0]
+    if available.get(dataset, True):
+        return "can run offline"
+    return f"needs {dataset}: a network, or data.root=PATH"

@@ -1,0 +1,325 @@
+"""The training loop: everything that a family does not want to know.
+
+The loop owns the budget, the learning-rate shape, the moving average, autocast, the order of the
+data, checkpoints and data parallelism. Random numbers and data are functions of (seed, position),
+so a checkpoint needs no generator state and a resumed run ends in the same bits.
+"""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.flop_counter import FlopCounterMode
+
+from genbench import dist
+from genbench.api import Baseline, Config, Noise
+from genbench.noise import stream_key
+from genbench.spec import Budget, ConfigError, nearest
+from genbench.tasks import Task
+
+__all__ = ["Loop", "Meter", "NonFiniteError", "Stepper", "images_to_float"]
+
+_HISTORY_POINTS = 200  # of each loss curve
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient became NaN or infinite."""
+
+
+def images_to_float(images: Tensor) -> Tensor:
+    """uint8 in [0, 255] to float32 in [-1, 1]: x / 127.5 - 1."""
+    return images.to(torch.float32).mul_(1 / 127.5).sub_(1.0)
+
+
+def fold(seed: int, *names: object) -> int:
+    """A seed in [0, 2^63) for one named use of `seed`."""
+    low, high = stream_key(seed, "/".join(map(str, names)))
+    return (high << 32 | low) % (1 << 63)
+
+
+@dataclass
+class Meter:
+    """What training has used of its budget."""
+
+    images: int = 0
+    steps: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+    def used(self, budget: Budget) -> dict[str, float]:
+        """Share of every limit that is used; 1 or more where it is reached."""
+        return {name: getattr(self, name) / limit for name, limit in budget.limits.items()}
+
+
+class Stepper:
+    """The `Update` that a family's `step` calls: backward, average, check, clip, step.
+
+    Args:
+        baseline: The model; each optimizer's gradients reach its own parameters only.
+        config: For clipping.
+    """
+
+    def __init__(self, baseline: Baseline[Any], config: Config) -> None:
+        self.optimizers = baseline.optimizers()
+        self.params = {
+            name: [p for group in optimizer.param_groups for p in group["params"]]
+            for name, optimizer in self.optimizers.items()
+        }
+        self.progress = 0.0
+        self.updates = 0
+        self.share = 1.0  # of the global batch that is on this rank
+        self._clip = config.clip
+        self._initial = {
+            name: [float(group["lr"]) for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
+        }
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """See `api.Update`."""
+        if name not in self.optimizers:
+            raise ConfigError(f"update({name!r}, ...): {nearest(name, self.optimizers)}")
+        optimizer, params = self.optimizers[name], self.params[name]
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss, inputs=params)
+        gradients = [p.grad for p in params if p.grad is not None]
+        dist.sum_flat(gradients, self.share)
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            raise NonFiniteError(
+                f"the gradient of loss {name!r} is not finite (loss {float(loss):g}) after "
+                f"{self.progress:.1%} of the budget; a lower learning rate or `clip` may help"
+            )
+        if self._clip is not None and norm > self._clip:
+            torch._foreach_mul_(gradients, self._clip / norm)
+        optimizer.step()
+        self.updates += 1
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Set every learning rate to `factor` times what the family asked for."""
+        for name, optimizer in self.optimizers.items():
+            for group, initial in zip(optimizer.param_groups, self._initial[name], strict=True):
+                group["lr"] = initial * factor
+
+
+@dataclass
+class Stream:
+    """The endless stream of training images: epoch after epoch, each in its own order."""
+
+    n: int
+    seed: int
+    device: torch.device
+    _orders: dict[int, Tensor] = field(default_factory=dict)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Which images stand at positions [start, stop)."""
+        parts = []
+        for epoch in range(start // self.n, (stop - 1) // self.n + 1):
+            offset = epoch * self.n
+            parts.append(self._order(epoch)[max(start - offset, 0) : stop - offset])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+            generator = torch.Generator().manual_seed(fold(self.seed, "order", epoch))
+            self._orders[epoch] = torch.randperm(self.n, generator=generator).to(self.device)
+        return self._orders[epoch]
+
+
+class Loop:
+    """One training, from any state to the end of its budget.
+
+    Args:
+        baseline: The model, on its device.
+        config: Its configuration.
+        budget: When to end.
+        seed: Of data order and noise.
+        images: uint8 (N, C, H, W), on the model's device.
+        labels: int64 (N,) or None.
+        task: Makes the conditions.
+    """
+
+    def __init__(
+        self,
+        baseline: Baseline[Any],
+        config: Config,
+        budget: Budget,
+        seed: int,
+        images: Tensor,
+        labels: Tensor | None,
+        task: Task,
+    ) -> None:
+        self.baseline, self.config, self.budget, self.seed = baseline, config, budget, seed
+        self.images, self.labels, self.task = images, labels, task
+        self.meter, self.update = Meter(), Stepper(baseline, config)
+        self.position = 0  # in the stream of training images
+        self.losses: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []
+        self._stream = Stream(len(images), seed, images.device)
+        self._flops: dict[tuple[tuple[int, ...], int | str | None], float] = {}
+        self._per_step = 1  # updates in a step; measured by the first one
+        state = baseline.state_dict()
+        self._live = [t for t in state.values() if t.is_floating_point()]
+        self._rest = [t for t in state.values() if not t.is_floating_point()]
+        self._buffers = [b for b in baseline.buffers() if b.is_floating_point()]
+        self.ema: dict[str, Tensor] | None = None
+        if config.ema is not None and self.update.optimizers:
+            self.ema = {name: t.clone() for name, t in state.items()}
+            self._average = [t for t in self.ema.values() if t.is_floating_point()]
+            self._average_rest = [t for t in self.ema.values() if not t.is_floating_point()]
+        if self.update.optimizers and not budget.limits:
+            raise ConfigError(
+                "a family that trains needs a budget: set budget.images, for example"
+            )
+
+    @property
+    def ended_by(self) -> str | None:
+        """The limit that ended training, or None while there is budget left."""
+        if not self.update.optimizers:
+            return "fit"
+        reached = [name for name, share in self.meter.used(self.budget).items() if share >= 1]
+        if not reached and self._next_batch() < dist.world_size():
+            return "images"  # what is left does not fill one more step
+        return reached[0] if reached else None
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used, by the limit that is nearest; in [0, 1]."""
+        return min(1.0, max(self.meter.used(self.budget).values(), default=1.0))
+
+    def _next_batch(self) -> int:
+        if self.budget.images is None:
+            return self.config.batch
+        return min(self.config.batch, (self.budget.images - self.meter.images) // self._per_step)
+
+    def step(self) -> None:
+        """One step of the family on the next images, and everything that goes with it."""
+        begin = time.perf_counter()
+        size, ranks, rank = self._next_batch(), dist.world_size(), dist.rank()
+        first, last = size * rank // ranks, size * (rank + 1) // ranks
+        start, stop = self.position + first, self.position + last
+        rows = self._stream.rows(start, stop)
+        x = images_to_float(self.images[rows])
+        cond = self.task.pairs(None if self.labels is None else self.labels[rows])
+        noise = Noise(self.seed, range(start, stop), stream="train", device=x.device)
+        self.update.progress, self.update.share = self.progress, (last - first) / size
+        self.update.scale_learning_rate(self._learning_rate())
+        torch.manual_seed(fold(self.seed, "step", self.meter.steps, rank))  # noqa: TID251 - dropout
+        updates = self.update.updates
+        self._run_family(x, cond, noise)
+        dist.sum_flat(self._buffers, 1 / ranks)  # running statistics: the mean over ranks
+        self._per_step = self.update.updates - updates
+        self.position += size
+        self.meter.images += size * self._per_step
+        self.meter.steps += 1
+        self._move_average(size * self._per_step)
+        self.meter.seconds += self._slowest(time.perf_counter() - begin)
+
+    def _run_family(self, x: Tensor, cond: Any, noise: Noise) -> None:
+        half = self.config.precision == "bfloat16"
+        cast = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
+        signature = (tuple(x.shape), self.baseline.phase(self.update.progress))
+        counter = None if signature in self._flops else FlopCounterMode(display=False)
+        with cast, counter or nullcontext():
+            losses = self.baseline.step(x, cond, noise, self.update)
+        self.losses = {name: loss.detach() for name, loss in losses.items()}
+        if counter is not None:
+            self._flops[signature] = float(counter.get_total_flops()) * dist.world_size()
+        self.meter.flops += self._flops[signature]
+
+    def _learning_rate(self) -> float:
+        """Factor in [0, 1]: linear warm-up over images, then the shape over the budget."""
+        factor = 1.0
+        if self.config.warmup:
+            factor = min(1.0, (self.meter.images + self.config.batch) / self.config.warmup)
+        if self.config.decay == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * self.progress))
+        return factor
+
+    def _move_average(self, images: int) -> None:
+        if self.ema is None or self.config.ema is None:
+            return
+        half_life = min(self.config.ema, self.config.ema_rampup * self.meter.images)
+        decay = 0.5 ** (images / half_life)
+        with torch.no_grad():
+            get_ema_multi_avg_fn(decay)(self._average, self._live, None)  # type: ignore[no-untyped-call]
+            for average, live in zip(self._average_rest, self._rest, strict=True):
+                average.copy_(live)
+
+    def _slowest(self, seconds: float) -> float:
+        """The same seconds on every rank, so that all ranks end together."""
+        if dist.world_size() == 1 or self.budget.seconds is None:
+            return seconds
+        value = torch.tensor([seconds], device=self.images.device)
+        dist.sum_flat([value], 1 / dist.world_size())
+        return float(value)
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def log(self) -> None:
+        """Add the losses to the history if a new point of it is due."""
+        point = int(self.progress * _HISTORY_POINTS)
+        if self.losses and (not self.history or self.history[-1]["point"] < point):
+            values = {name: float(loss) for name, loss in self.losses.items()}
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise NonFiniteError(
+                        f"loss {name!r} is {value} after {self.meter.steps} steps"
+                    )
+            self.history.append({"point": point, "images": self.meter.images, **values})
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the rest of the training depends on: tensors, and JSON-able facts."""
+        tensors = {f"model/{k}": v for k, v in self.baseline.state_dict().items()}
+        tensors |= {f"ema/{k}": v for k, v in (self.ema or {}).items()}
+        scalars: dict[str, Any] = {}
+        for name, optimizer in self.update.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    where = f"optimizer/{name}/{index}/{slot}"
+                    if isinstance(value, Tensor):
+                        tensors[where] = value
+                    else:
+                        scalars[where] = value
+        info = {
+            "meter": vars(self.meter),
+            "position": self.position,
+            "per_step": self._per_step,
+            "flops": [[list(shape), phase, f] for (shape, phase), f in self._flops.items()],
+            "history": self.history,
+            "scalars": scalars,
+        }
+        return tensors, info
+
+    def load(self, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+        """Go on from a state that `state` gave."""
+        self.baseline.load_state_dict(_below(tensors, "model/"))
+        for name, value in _below(tensors, "ema/").items():
+            if self.ema is not None:
+                self.ema[name].copy_(value)
+        for name, optimizer in self.update.optimizers.items():
+            _load_optimizer(optimizer, f"optimizer/{name}/", tensors, info["scalars"])
+        self.meter = Meter(**info["meter"])
+        self.position, self._per_step = info["position"], info["per_step"]
+        self._flops = {(tuple(shape), phase): f for shape, phase, f in info["flops"]}
+        self.history = list(info["history"])
+
+
+def _below(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
+def _load_optimizer(
+    optimizer: Optimizer, prefix: str, tensors: dict[str, Tensor], scalars: dict[str, Any]
+) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for where, value in (_below(tensors, prefix) | _below(scalars, prefix)).items():
+        index, slot = where.split("/", 1)
+        state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

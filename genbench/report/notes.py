@@ -1,0 +1,113 @@
+"""What stands below a table: what each number means, on what it was measured, and what failed."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from genbench.record import Environment, Record
+from genbench.report.rows import Column, Row
+from genbench.report.text import clean
+from genbench.spec import Cell
+
+__all__ = ["CAPTION", "Note", "notes", "reason"]
+
+CAPTION = "± is half the width of the 95 % interval; ↓ lower is better, ↑ higher is better."
+
+Note = tuple[str, str]  # a sentence, and the command that belongs to it or ""
+
+
+def notes(rows: Sequence[Row], columns: Sequence[Column], left_out: int) -> list[Note]:
+    """All notes of a table, each on one line.
+
+    Args:
+        rows: The table's rows.
+        columns: Its metrics.
+        left_out: Number of records that belong to no cell of the plan.
+    """
+    lines: list[Note] = [(_metric(column, rows), "") for column in columns]
+    present = [record for row in rows for record in row.present]
+    lines += [(clean(text), "") for text in (*_data(present), *_machines(present))]
+    lines += [failure for row in rows for failure in _failures(row)]
+    missing = sum(len(row.cells) - len(row.present) for row in rows)
+    if missing:
+        lines.append((f"Not run: {_cells(missing)} of the plan.", ""))
+    if left_out:
+        text = f"Left out: {_cells(left_out)} of earlier runs that the last plan does not have."
+        lines.append((text, ""))
+    return lines
+
+
+def reason(record: Record) -> str:
+    """Why a record has no scores, in one line; empty for a record that is well."""
+    error = record.error
+    if error is None:
+        return ""
+    head, message = f"{error.stage}: {error.type}", clean(error.message)
+    return clean(f"{head}: {message}" if message else head)
+
+
+def _metric(column: Column, rows: Sequence[Row]) -> str:
+    text = f"{column.header} is {column.name}"
+    if column.spec.weights:
+        text += f", weights sha256 {column.spec.weights[:12]}"
+    values = (row.score(column.spec) for row in rows)
+    methods = dict.fromkeys(v.method for v in values if v is not None and v.ci95 and v.method)
+    return clean(f"{text}; interval: {' or '.join(methods)}." if methods else f"{text}.")
+
+
+def _data(present: Iterable[Record]) -> list[str]:
+    """What each dataset says of itself, once for every different answer."""
+    texts = []
+    for record in present:
+        if record.data:
+            said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in record.data.items())
+            texts.append(f"Data {record.cell.sample.train.dataset}: {said}.")
+    return list(dict.fromkeys(texts))
+
+
+def _machines(present: Iterable[Record]) -> list[str]:
+    """Machines and versions; how many cells each ran where there are several."""
+    counts = Counter(_machine(r.environment) for r in present if r.environment != Environment())
+    several = len(counts) > 1
+    return [
+        f"Machine: {text}{f' ({_cells(count)})' if several else ''}."
+        for text, count in sorted(counts.items())
+    ]
+
+
+def _machine(environment: Environment) -> str:
+    machine = environment.machine
+    parts = [str(machine[name]) for name in ("processor", "cpu") if name in machine][:1]
+    if "cores" in machine:
+        parts.append(f"{machine['cores']} cores")
+    if environment.device not in ("", "cpu"):
+        parts.append(environment.device)
+    if environment.threads:
+        parts.append(f"{environment.threads} thread{'s' if environment.threads > 1 else ''}")
+    if torch := environment.packages.get("torch"):
+        parts.append(f"torch {torch}")
+    if environment.commit:
+        changed = " with uncommitted changes" if environment.dirty else ""
+        parts.append(f"commit {environment.commit[:12]}{changed}")
+    return ", ".join(parts)
+
+
+def _failures(row: Row) -> list[Note]:
+    found = []
+    for cell in row.cells:
+        record = row.of(cell)
+        if record is None or (record.status == "ok" and record.error is None):
+            continue
+        why = reason(record)
+        text = f"{row.label}, {_seed(cell)}, {record.status}{f' in {why}' if why else ''}"
+        rerun = clean(record.error.rerun) if record.error else ""
+        found.append((f"{text}. Rerun:" if rerun else f"{text}.", rerun))
+    return found
+
+
+def _seed(cell: Cell) -> str:
+    train, sample = cell.sample.train.seed, cell.sample.seed
+    return f"seed {train}" + (f", sampling seed {sample}" if sample != train else "")
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count > 1 else ''}"

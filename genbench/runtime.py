@@ -1,0 +1,132 @@
+"""How a cell is run, as opposed to what it is: device, threads, progress, interruption.
+
+Nothing here is part of a spec, and nothing here changes a result on one machine but the device and
+the number of threads, which the record names.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["CellTimeoutError", "Interrupts", "Progress", "Runtime", "time_limit"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        stage: "train", "sample" or "features".
+        share: Done, in [0, 1].
+        rate: Images per second.
+        seconds_left: Estimate for this stage, or None before there is one.
+        detail: What else a person may want to see, e.g. the losses.
+    """
+
+    stage: str
+    share: float
+    rate: float
+    seconds_left: float | None = None
+    detail: str = ""
+
+
+class Interrupts:
+    """Turns SIGINT and SIGTERM into a stop that loses nothing.
+
+    Outside `deferred`, the first signal raises KeyboardInterrupt at once. Inside, it only sets
+    `requested`, so that a training loop can finish its step and save; a second one raises.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._deferred = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals inside the block; does nothing outside the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(s, self._handle) for s in signals]
+        try:
+            yield
+        finally:
+            for s, handler in zip(signals, before, strict=True):
+                signal.signal(s, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside the block, a first signal only sets `requested`."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        if again or not self._deferred:
+            raise KeyboardInterrupt
+
+
+class CellTimeoutError(Exception):
+    """A cell ran past its time limit."""
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise CellTimeoutError inside the block when it runs longer than `seconds`.
+
+    By the interval timer of the process, so that a traceback shows where the time went; does
+    nothing for None or outside the main thread.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(signum: int, frame: FrameType | None) -> None:
+        raise CellTimeoutError(f"the cell ran longer than its limit of {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+@dataclass
+class Runtime:
+    """The circumstances of a run.
+
+    Attributes:
+        out: The results folder, as the user named it.
+        device: "cpu", "cuda" or "cuda:N"; "auto" takes CUDA where there is one.
+        threads: CPU threads of one worker; 0 leaves torch's own choice.
+        data_root: Where datasets are looked for, or None for the default places.
+        batch: Images sampled or scored at a time.
+        timeout: Seconds that one cell may take, or None.
+        checkpoint_seconds: Least time between two checkpoints of a training.
+        progress: Called now and then.
+        interrupts: The stop button.
+    """
+
+    out: Path
+    device: str = "auto"
+    threads: int = 0
+    data_root: Path | None = None
+    batch: int = 256
+    timeout: float | None = None
+    checkpoint_seconds: float = 15.0
+    progress: Callable[[Progress], None] = _silent
+    interrupts: Interrupts = field(default_factory=Interrupts)

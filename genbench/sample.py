@@ -1,0 +1,178 @@
+"""The sampling stage: from weights to uint8 images, in batches that survive an interruption."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genbench import dist
+from genbench.api import NFE, Baseline, DataSpec, Noise, count_nfe
+from genbench.loop import NonFiniteError
+from genbench.runtime import Progress, Runtime
+from genbench.spec import ConfigError, SampleSpec
+from genbench.store import Artifact, Store
+from genbench.tasks import task
+from genbench.train import build, from_arrays
+
+__all__ = ["draw", "restore", "sample", "to_uint8"]
+
+_KEEP_SECONDS = 1.0  # a batch that took less is made again rather than saved apart
+_REPEAT_SECONDS = 0.3  # fast families are timed again for this long: one call is mostly warm-up
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images in [-1, 1] to uint8, round half up: floor(127.5 x + 128), clamped to 0..255."""
+    return images.mul(127.5).add_(128.0).floor_().clamp_(0, 255).to(torch.uint8)
+
+
+def restore(
+    cls: type[Baseline[Any]], spec: SampleSpec, trained: Artifact, device: str
+) -> Baseline[Any]:
+    """The model that training left, in evaluation mode, with the weights that `spec` asks for.
+
+    Raises:
+        ConfigError: When `weights=ema` is asked of a training that kept no average.
+    """
+    data = DataSpec(**trained.info["data"])
+    baseline = build(cls, cls.Config.model_validate(spec.train.config), data, spec.train.seed)
+    prefix = "ema/" if spec.weights == "ema" else "model/"
+    arrays = {
+        k.removeprefix(prefix): v for k, v in trained.tensors.items() if k.startswith(prefix)
+    }
+    if not arrays and spec.weights == "ema":
+        raise ConfigError(
+            f"{spec.train.baseline} keeps no average of its weights; use weights=raw or set "
+            f"{spec.train.baseline}.ema to a half-life in images"
+        )
+    baseline.load_state_dict(from_arrays(arrays, "cpu"))
+    return baseline.to(device).eval()
+
+
+def draw(
+    baseline: Baseline[Any], spec: SampleSpec, device: torch.device, classes: int, index: range
+) -> Tensor:
+    """Samples `index` of `spec`, float (len(index), C, H, W) in [-1, 1].
+
+    Raises:
+        NonFiniteError: When a pixel is NaN or infinite.
+        ValueError: When shape or range break the contract.
+    """
+    where = torch.as_tensor(index, dtype=torch.int64, device=device)
+    cond = task(spec.train.task).conditions(where, classes)
+    noise = Noise(spec.seed, where, stream="sample", device=device)
+    half = spec.train.config.get("precision") == "bfloat16"
+    cast = torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+    with torch.inference_mode(), cast:
+        images = baseline.sample(cond, noise, **spec.options).float()
+    if images.ndim != 4 or len(images) != len(index):
+        raise ValueError(f"sample() gave shape {tuple(images.shape)} for {len(index)} conditions")
+    low, high = float(images.min()), float(images.max())
+    if not (abs(low) < float("inf") and abs(high) < float("inf")):
+        raise NonFiniteError(
+            f"samples {index.start} to {index.stop - 1} have NaN or infinite pixels"
+        )
+    if low < -1.001 or high > 1.001:
+        raise ValueError(f"sample() must stay in [-1, 1], it gave [{low:.3f}, {high:.3f}]")
+    return images
+
+
+def sample(
+    cls: type[Baseline[Any]], spec: SampleSpec, trained: Artifact, store: Store, runtime: Runtime
+) -> Artifact:
+    """Draw all samples of `spec` and keep them; batches that are there are not drawn again.
+
+    Ranks take batches in turn. Batches start at multiples of `runtime.batch` whatever the number
+    of ranks, so that one process and many give the same bits.
+
+    Returns:
+        Tensor `images`, uint8 (n, C, H, W); facts on time, NFE and parameters.
+    """
+    device = torch.device(runtime.device)
+    baseline = restore(cls, spec, trained, runtime.device)
+    drawing = partial(draw, baseline, spec, device, trained.info["data"]["classes"])
+    starts = range(0, spec.n, runtime.batch)
+    batches = [range(a, min(a + runtime.batch, spec.n)) for a in starts]
+    mine = batches[dist.rank() :: dist.world_size()]
+    parts: dict[int, Artifact] = {}
+    for done, index in enumerate(mine):
+        part = store.get("samples", _part(spec, index))
+        if part is None:
+            with count_nfe(baseline) as nfe:
+                part = _batch(drawing, index, nfe, device)
+            if part.info["seconds"] > _KEEP_SECONDS or dist.world_size() > 1:
+                store.put("samples", _part(spec, index), part.tensors, part.info)
+        parts[index.start] = part
+        spent = sum(p.info["seconds"] for p in parts.values())
+        left = spent / (done + 1) * (len(mine) - done - 1)
+        rate = runtime.batch / max(part.info["seconds"], 1e-9)
+        runtime.progress(Progress("sample", (done + 1) / len(mine), rate, left))
+    dist.barrier()
+    for index in batches:  # what other ranks drew
+        if index.start not in parts:
+            part = store.get("samples", _part(spec, index))
+            if part is None:
+                raise RuntimeError(f"the batch of samples from {index.start} on was not saved")
+            parts[index.start] = part
+    artifact = _join([parts[index.start] for index in batches], spec, runtime)
+    _time_again(drawing, batches[0], device, artifact)
+    dist.barrier()
+    if dist.rank() == 0:
+        store.put("sample", spec.key, artifact.tensors, artifact.info)
+        for index in batches:
+            store.drop("samples", _part(spec, index))
+    dist.barrier()
+    return artifact
+
+
+def _part(spec: SampleSpec, index: range) -> str:
+    return f"{spec.key}-{index.start}-{index.stop}"
+
+
+def _batch(
+    drawing: Callable[[range], Tensor], index: range, nfe: NFE, device: torch.device
+) -> Artifact:
+    begin = _clock(device)
+    images = drawing(index)
+    seconds = _clock(device) - begin
+    info = {"seconds": seconds, "nfe": nfe.per_sample(len(index)), "params": nfe.params}
+    return Artifact({"images": to_uint8(images).cpu().numpy()}, info)
+
+
+def _join(parts: list[Artifact], spec: SampleSpec, runtime: Runtime) -> Artifact:
+    images = np.concatenate([part.tensors["images"] for part in parts])
+    evaluations = sum(part.info["nfe"] * len(part.tensors["images"]) for part in parts)
+    seconds = sum(part.info["seconds"] for part in parts)
+    info = {
+        "nfe": evaluations / spec.n,
+        "params": parts[0].info["params"],
+        "seconds": seconds,
+        "ms_per_image": 1000 * seconds / spec.n,
+        "batch": min(runtime.batch, spec.n),
+    }
+    return Artifact({"images": images}, info)
+
+
+def _time_again(
+    drawing: Callable[[range], object], index: range, device: torch.device, made: Artifact
+) -> None:
+    """Replace the time per image by the best of several calls, where a call is short."""
+    spent = made.info["ms_per_image"] * len(index) / 1000
+    if spent > _REPEAT_SECONDS / 3:
+        return
+    best, begin = spent, _clock(device)
+    while _clock(device) - begin < _REPEAT_SECONDS:
+        start = _clock(device)
+        drawing(index)
+        best = min(best, _clock(device) - start)
+    made.info["ms_per_image"] = 1000 * best / len(index)
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

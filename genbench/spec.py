@@ -1,0 +1,224 @@
+"""What a run is: frozen, JSON-able specifications, each named by a hash of its content.
+
+A run is its spec. `key` is the sha256 of the canonical JSON, so the plan, the stored artifacts and
+the record of a run all find each other by the same name, and resuming means running again.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+__all__ = [
+    "Budget",
+    "Cell",
+    "ConfigError",
+    "MetricSpec",
+    "SampleSpec",
+    "Spec",
+    "TrainSpec",
+    "canonical_json",
+    "nearest",
+    "parse",
+]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """The user's input is wrong; the message is one sentence: what, where, the way on."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: "did you mean 'X'? valid: A, B, C"."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}valid: {', '.join(names) if names else '(none)'}"
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces, so that equal values give equal text.
+
+    Raises:
+        ValueError: For NaN and infinities, which JSON does not have.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_key(value: object) -> str:
+    """sha256 of the canonical JSON of `value`, its first 16 hex digits (64 bits)."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def parse(model: type[Model], value: object, where: str) -> Model:
+    """Validate `value` as `model`, with every mistake told in one sentence.
+
+    Args:
+        model: The pydantic model.
+        value: Usually a dict from a TOML file or from `key=value` arguments.
+        where: What the user knows this value as, for the message ("suite 'quick'").
+
+    Raises:
+        ConfigError: The place, what is wrong there and, for an unknown key, the nearest valid one.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(model, e, where) for e in error.errors())) from None
+
+
+def _explain(model: type[BaseModel], error: Any, where: str) -> str:
+    *parents, last = error["loc"] or ("",)
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        owner = _model_at(model, parents)
+        inside = ".".join(str(p) for p in parents)
+        place = f"{where}, {inside}" if inside else where
+        return f"{place}: unknown key {str(last)!r}; {nearest(str(last), owner.model_fields)}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "missing" else f" (given: {error['input']!r})"
+    return f"{where}: {path + ': ' if path else ''}{message}{given if path else ''}"
+
+
+def _model_at(model: type[BaseModel], path: list[Any]) -> type[BaseModel]:
+    """The model that holds the field at `path`: walks through nested models and lists of them."""
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            continue
+        for candidate in _models_in(field.annotation):
+            model = candidate
+            break
+    return model
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)
+
+
+class Spec(BaseModel):
+    """Base of every specification: frozen, unknown keys refused, named by its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def key(self) -> str:
+        """The name of this spec everywhere: `content_key` of its JSON form."""
+        return content_key(self.model_dump(mode="json"))
+
+
+class Budget(Spec):
+    """When training ends: the first limit that is reached. At least one for a family that trains.
+
+    Attributes:
+        images: Images seen: every optimizer update counts its batch, so a GAN's discriminator and
+            generator updates both count.
+        steps: Calls of the family's `step`.
+        flops: Floating-point operations of forward and backward passes (two for a multiply-add),
+            as `torch.utils.flop_counter` counts them; ends within one step of the limit.
+        seconds: Time spent training on this machine. The only kind that is not reproducible.
+    """
+
+    images: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)
+    flops: float | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        return {k: v for k, v in self.model_dump().items() if v is not None}
+
+
+class TrainSpec(Spec):
+    """What is trained: equal specs give equal weights on one machine.
+
+    Attributes:
+        baseline: The family's name: the stem of its file.
+        config: The family's whole configuration, defaults included.
+        dataset: `NAME` or `NAME@SIZE`, e.g. `digits`, `mnist@32`, `imagefolder:/photos@64`.
+        data: Fingerprint of the data where its name does not fix it (folders), else empty.
+        task: The kind of condition: "unconditional" or "class_label".
+        budget: When training ends.
+        seed: Of the weights, the order of the data and the training noise.
+        version: Hash of the family's code and of the shared blocks that it imports.
+    """
+
+    baseline: str
+    config: dict[str, Any] = {}
+    dataset: str
+    data: str = ""
+    task: str = "unconditional"
+    budget: Budget = Budget()
+    seed: int = 0
+    version: str
+
+
+class SampleSpec(Spec):
+    """What is sampled: sample i depends on (train, options, weights, seed, i) alone.
+
+    Attributes:
+        train: What made the weights.
+        options: The family's sampling options, defaults included, e.g. `{"sampler": "ddim", ...}`.
+        weights: "ema" (falls back to nothing: a family without an EMA says so) or "raw".
+        n: Number of samples.
+        seed: Of the sampling noise.
+    """
+
+    train: TrainSpec
+    options: dict[str, Any] = {}
+    weights: Literal["raw", "ema"] = "raw"
+    n: int = Field(ge=1)
+    seed: int = 0
+
+
+class MetricSpec(Spec):
+    """Everything that changes a metric's value, besides the samples.
+
+    Attributes:
+        name: The metric's short name: "fd", "is".
+        extractor: The network, e.g. "digits-cnn".
+        protocol: Named preprocessing, where an extractor has several, e.g. "tf1".
+        reference: `DATASET:SPLIT` for a distance, empty for a metric of the samples alone.
+        n: Number of samples that are scored.
+        weights: sha256 of the extractor's weights.
+    """
+
+    name: str
+    extractor: str
+    protocol: str = ""
+    reference: str = ""
+    n: int = Field(ge=2)
+    weights: str = ""
+
+    @property
+    def id(self) -> str:
+        """For people and columns, e.g. `fd@digits-cnn/digits:train/n360`."""
+        parts = [self.extractor, self.protocol, self.reference, f"n{self.n}"]
+        return f"{self.name}@" + "/".join(part for part in parts if part)
+
+
+class Cell(Spec):
+    """One row's worth of work, and the resources that it wants from an executor."""
+
+    sample: SampleSpec
+    metrics: tuple[MetricSpec, ...] = ()
+    gpus: int = Field(0, ge=0)
+    cpus: int = Field(1, ge=1)
+    exclusive: bool = False
+
+    @model_validator(mode="after")
+    def _same_n(self) -> Self:
+        for metric in self.metrics:
+            if metric.n != self.sample.n:
+                raise ValueError(
+                    f"metric {metric.id} scores {metric.n} of {self.sample.n} samples"
+                )
+        return self

@@ -1,0 +1,71 @@
+"""Uncertainty of a number: scores with intervals, and the estimators that make them."""
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Score", "delete_group_jackknife", "mean_interval", "student_t"]
+
+
+class Score(BaseModel):
+    """A value with its uncertainty.
+
+    Attributes:
+        value: The metric's value.
+        stderr: Standard error, or None where the method gives none.
+        ci95: 95 % interval, or None.
+        n: Number of samples that were scored.
+        method: What the interval is over, e.g. "jackknife, 20 groups of samples".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    stderr: float | None = None
+    ci95: tuple[float, float] | None = None
+    n: int
+    method: str = ""
+
+
+def student_t(df: int, level: float = 0.95) -> float:
+    """The two-sided quantile of Student's t with `df` degrees of freedom: t(2) = 4.303 at 95 %."""
+    from scipy.stats import t  # 0.3 s to import, and reports start without it
+
+    return float(t.ppf(0.5 + level / 2, df))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Mean, standard error (ddof = 1) and 95 % Student interval of independent values.
+
+    Raises:
+        ValueError: For fewer than two values.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"an interval needs at least 2 values, got {n}")
+    mean = math.fsum(values) / n
+    stderr = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
+    half = student_t(n - 1) * stderr
+    return mean, stderr, (mean - half, mean + half)
+
+
+def delete_group_jackknife(
+    full: float, without: Sequence[float]
+) -> tuple[float, tuple[float, float]]:
+    """Standard error and 95 % interval from leaving out one of G equal groups at a time.
+
+    stderr^2 = (G - 1)/G * sum_g (theta_g - mean theta)^2 (Shao and Tu, *The Jackknife and
+    Bootstrap*, 1995, section 2.3); the interval is full +- t(G - 1) stderr, not bias corrected.
+
+    Args:
+        full: The statistic of all samples.
+        without: The statistic without group g, for each of the G >= 2 groups.
+    """
+    groups = len(without)
+    if groups < 2:
+        raise ValueError(f"a jackknife needs at least 2 groups, got {groups}")
+    mean = math.fsum(without) / groups
+    variance = (groups - 1) / groups * math.fsum((v - mean) ** 2 for v in without)
+    half = student_t(groups - 1) * math.sqrt(variance)
+    return math.sqrt(variance), (full - half, full + half)

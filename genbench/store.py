@@ -1,0 +1,225 @@
+"""Where results live: content-addressed artifacts and records in one folder, written atomically.
+
+    OUT/records/KEY.json                       one record for each cell
+    OUT/artifacts/STAGE/KEY.DIGEST.safetensors the tensors and facts that a stage made
+    OUT/plan.json                              the cells of the last run, in table order
+    OUT/grids/NAME.png, OUT/leaderboard.*      what people look at
+    OUT/logs/                                  what workers wrote to stderr
+
+An artifact's name holds the sha256 of its content and a record holds its own, so a file that was
+cut short or damaged is found out, set aside and made again, never used. Needs no torch.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from genbench.record import SCHEMA, Record
+from genbench.spec import Cell, canonical_json
+
+__all__ = ["Artifact", "Store", "StoreError", "atomic_write"]
+
+
+class StoreError(Exception):
+    """The results folder cannot be used; the message is one sentence."""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}; make room or choose another folder with "
+            "--out, then run the same command again: finished work is kept"
+        ) from None
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file so that it is either whole or not there: temporary file, fsync, rename.
+
+    Raises:
+        StoreError: When the disk is full, the folder is read-only, ...
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
+        )
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage made: arrays by name, and facts that JSON can hold."""
+
+    tensors: dict[str, NDArray[Any]]
+    info: dict[str, Any]
+
+
+class Store:
+    """The results folder. Safe for several processes; a reader never sees half a file.
+
+    Args:
+        root: The folder; made when something is first written.
+        warn: Called with one sentence when a damaged file is found and set aside.
+    """
+
+    def __init__(
+        self, root: Path | str, warn: Callable[[str], None] = lambda message: None
+    ) -> None:
+        self.root = Path(root)
+        self._warn = warn
+
+    # --- records ---------------------------------------------------------------------------------
+
+    def record_path(self, key: str) -> Path:
+        """Where the record of the cell `key` is or will be."""
+        return self.root / "records" / f"{key}.json"
+
+    def put_record(self, record: Record) -> Path:
+        """Save a record with the checksum of its content."""
+        body = record.model_dump(mode="json")
+        text = {"sha256": _digest(canonical_json(body).encode()), **body}
+        path = self.record_path(record.key)
+        atomic_write(path, (json.dumps(text, indent=1) + "\n").encode())
+        return path
+
+    def record(self, key: str) -> Record | None:
+        """The record of a cell, or None if there is none that can be used."""
+        path = self.record_path(key)
+        return self._read_record(path) if path.exists() else None
+
+    def records(self) -> list[Record]:
+        """All usable records, sorted by key."""
+        found = (self._read_record(p) for p in sorted((self.root / "records").glob("*.json")))
+        return [record for record in found if record is not None]
+
+    def _read_record(self, path: Path) -> Record | None:
+        try:
+            body = json.loads(path.read_bytes())
+            sha256 = body.pop("sha256")
+            if sha256 != _digest(canonical_json(body).encode()):
+                raise ValueError("its checksum does not match its content")
+            if body["schema_version"] != SCHEMA:
+                raise ValueError(f"it has schema {body['schema_version']}, this is {SCHEMA}")
+            record = Record.model_validate(body)
+            if record.cell.key != record.key:
+                raise ValueError("its key is not the key of its cell")
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+            self._set_aside(path, f"record {path.name}", error)
+            return None
+        return record
+
+    # --- the plan --------------------------------------------------------------------------------
+
+    def put_plan(self, suite: str, cells: list[Cell]) -> None:
+        """Remember which cells belong to this folder's table, and in which order."""
+        plan = {"suite": suite, "cells": [cell.model_dump(mode="json") for cell in cells]}
+        atomic_write(self.root / "plan.json", (json.dumps(plan, indent=1) + "\n").encode())
+
+    def plan(self) -> tuple[str, list[Cell]] | None:
+        """The suite's name and its cells, or None where no run was planned."""
+        path = self.root / "plan.json"
+        if not path.exists():
+            return None
+        try:
+            plan = json.loads(path.read_bytes())
+            return plan["suite"], [Cell.model_validate(cell) for cell in plan["cells"]]
+        except (ValueError, KeyError, TypeError) as error:
+            self._set_aside(path, "plan.json", error)
+            return None
+
+    # --- artifacts -------------------------------------------------------------------------------
+
+    def put(
+        self, stage: str, key: str, tensors: Mapping[str, NDArray[Any]], info: Mapping[str, Any]
+    ) -> None:
+        """Save an artifact, then drop older ones of the same stage and key."""
+        from safetensors.numpy import save
+
+        arrays = {name: np.require(t, requirements="C") for name, t in tensors.items()}
+        data = save(arrays, metadata={"info": json.dumps(info)})
+        folder = self.root / "artifacts" / stage
+        path = folder / f"{key}.{_digest(data)[:16]}.safetensors"
+        atomic_write(path, data)
+        for old in folder.glob(f"{key}.*.safetensors"):
+            if old != path:
+                old.unlink(missing_ok=True)
+
+    def get(self, stage: str, key: str) -> Artifact | None:
+        """An artifact whose content matches its name, or None if there is none."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        folder = self.root / "artifacts" / stage
+        for path in sorted(folder.glob(f"{key}.*.safetensors"), key=_age):
+            data = path.read_bytes()
+            if _digest(data)[:16] != path.name.split(".")[-2]:
+                self._set_aside(path, f"{stage} file {path.name}", "checksum mismatch")
+                continue
+            try:
+                return Artifact(load(data), _info(data))
+            except (SafetensorError, ValueError, KeyError) as error:
+                self._set_aside(path, f"{stage} file {path.name}", error)
+        return None
+
+    def has(self, stage: str, key: str) -> bool:
+        """Whether an artifact is there, without reading it."""
+        return any((self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"))
+
+    def drop(self, stage: str, key: str) -> None:
+        """Forget the artifacts of one stage and key."""
+        for path in (self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, stage: str, key: str) -> Iterator[None]:
+        """Keep other processes from making the same artifact; freed by the system on any exit."""
+        path = self.root / "artifacts" / stage / f"{key}.lock"
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        # The file stays: unlinking it would let two holders lock two different files.
+
+    def _set_aside(self, path: Path, what: str, why: object) -> None:
+        path.replace(path.with_name(path.name + ".damaged"))
+        reason = str(why).splitlines()[0]
+        self._warn(f"{what} is damaged ({reason}); it was set aside and will be made again")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime
+
+
+def _info(data: bytes) -> dict[str, Any]:
+    """The metadata of a safetensors file, whose first part is a length and a JSON header."""
+    length = int.from_bytes(data[:8], "little")
+    info: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["info"])
+    return info

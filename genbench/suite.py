@@ -1,0 +1,231 @@
+"""Suites: which rows a table has. A TOML file and `key=value` changes become a list of cells."""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from genbench import data, features, metrics, registry
+from genbench.spec import (
+    Budget,
+    Cell,
+    ConfigError,
+    MetricSpec,
+    SampleSpec,
+    Spec,
+    TrainSpec,
+    nearest,
+    parse,
+)
+
+__all__ = ["Row", "Suite", "load", "names", "plan"]
+
+
+class Row(Spec):
+    """One line of the table, before seeds.
+
+    Attributes:
+        baseline: The family's name.
+        options: Sampling options of the family, e.g. `{sampler = "ddim", steps = 50}`.
+        config: Settings of the family that differ from its defaults.
+        budget: Instead of the suite's.
+        weights: "ema" or "raw"; by default the average where the family keeps one.
+    """
+
+    baseline: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    budget: Budget | None = None
+    weights: Literal["ema", "raw"] | None = None
+
+
+class Suite(Spec):
+    """A table to be made: one budget, one dataset, one set of metrics, many rows.
+
+    Attributes:
+        name: The file's stem.
+        description: One line for `genbench ls`.
+        dataset: `NAME` or `NAME@SIZE`.
+        task: "unconditional" or "class_label".
+        n: Samples for each row.
+        seeds: Training seeds; each makes a cell of every row.
+        sample_seed: Of the sampling noise.
+        metrics: Short names, e.g. `["fd", "is"]`.
+        extractor: The network that the metrics look through.
+        reference: The split that distances are measured to.
+        budget: When training ends, for every row.
+        rows: What is compared.
+    """
+
+    name: str
+    description: str = ""
+    dataset: str
+    task: str = "unconditional"
+    n: int = Field(ge=2)
+    seeds: tuple[int, ...] = (0,)
+    sample_seed: int = 0
+    metrics: tuple[str, ...]
+    extractor: str
+    reference: str = "train"
+    budget: Budget
+    rows: tuple[Row, ...]
+
+
+def names() -> list[str]:
+    """The suites in the package."""
+    folder = files("genbench") / "suites"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+
+
+def load(name: str, changes: list[str] | None = None) -> Suite:
+    """A suite by name or path, with `key=value` changes.
+
+    A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b` to
+    keep some rows, or `FAMILY.FIELD=value` for a setting or sampling option of a family.
+
+    Raises:
+        ConfigError: For unknown suites and keys, with the nearest valid ones.
+    """
+    text = _read(name)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"suite {name!r} is not valid TOML: {error}") from None
+    content.setdefault("name", Path(name).stem)
+    where = f"suite {content['name']!r}"
+    parse(Suite, content, where)  # so that a mistake in the file is not blamed on a change
+    for change in changes or ():
+        _apply(content, change, where)
+    return parse(Suite, content, where)
+
+
+def _read(name: str) -> str:
+    if name.endswith(".toml") or "/" in name:
+        try:
+            return Path(name).read_text("utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot read suite file {name}: {error.strerror}") from None
+    if name not in names():
+        raise ConfigError(
+            f"unknown suite {name!r}; {nearest(name, names())}, or a path ending in .toml"
+        )
+    return (files("genbench") / "suites" / f"{name}.toml").read_text("utf-8")
+
+
+def _apply(content: dict[str, Any], change: str, where: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{change!r} is not of the form key=value")
+    head, _, rest = key.partition(".")
+    if key == "baseline":
+        _keep_rows(content, text.split(","))
+    elif head in registry.families() and rest:
+        _change_family(content, head, rest, _value(text))
+    elif head not in Suite.model_fields:
+        valid = [*Suite.model_fields, "baseline", "data.root", *registry.families()]
+        raise ConfigError(f"{where}: unknown key {key!r}; {nearest(head, valid)}")
+    elif rest:
+        if not isinstance(content.get(head), dict):
+            raise ConfigError(f"{where}: {head} has no parts, set it as {head}=value")
+        content[head][rest] = _value(text)
+    elif head in ("seeds", "metrics"):
+        content[head] = [_value(part) for part in text.strip("[]").split(",")]
+    else:
+        content[head] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """TOML's reading of a value, or the text itself: `1e5`, `true`, `[1, 2]`, `ddim`."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _keep_rows(content: dict[str, Any], wanted: list[str]) -> None:
+    known = sorted({row["baseline"] for row in content["rows"]})
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"suite {content['name']!r} has no row {name!r}; {nearest(name, known)}"
+            )
+    content["rows"] = [row for row in content["rows"] if row["baseline"] in wanted]
+
+
+def _change_family(content: dict[str, Any], name: str, field: str, value: Any) -> None:
+    cls = registry.load(name)
+    fields = {**dict.fromkeys(cls.Config.model_fields, "config")}
+    fields |= dict.fromkeys(cls.Options.model_fields, "options")
+    if field not in fields:
+        raise ConfigError(f"{name} has no setting {field!r}; {nearest(field, fields)}")
+    rows = [row for row in content["rows"] if row["baseline"] == name]
+    if not rows:
+        raise ConfigError(f"suite {content['name']!r} has no row {name!r} to change {field} of")
+    for row in rows:
+        row[fields[field]] = {**row.get(fields[field], {}), field: value}
+
+
+def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
+    """The cells of a suite, row by row, seed by seed, with names checked and defaults filled in.
+
+    Raises:
+        ConfigError: For an unknown dataset, metric, extractor, baseline, setting or option.
+    """
+    data.check(suite.dataset)
+    fingerprint = data.fingerprint(suite.dataset, data_root)
+    scored = tuple(_metric(suite, name) for name in suite.metrics)
+    return [
+        Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
+        for row in suite.rows
+        for seed in suite.seeds
+    ]
+
+
+def _metric(suite: Suite, name: str) -> MetricSpec:
+    metric = metrics.get(name)
+    return MetricSpec(
+        name=name,
+        extractor=suite.extractor,
+        reference=f"{suite.dataset}:{suite.reference}" if metric.reference else "",
+        n=suite.n,
+        weights=features.card(suite.extractor)["sha256"],
+    )
+
+
+def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
+    from genbench.tasks import task
+
+    cls = registry.load(row.baseline)
+    trains = cls.kind != "reference"
+    if trains and cls.cond is not task(suite.task).cond:
+        raise ConfigError(
+            f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
+        )
+    config = parse(cls.Config, row.config, row.baseline)
+    options = parse(cls.Options, row.options, f"{row.baseline} options")
+    if row.weights == "ema" and config.ema is None:
+        raise ConfigError(
+            f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
+        )
+    train = TrainSpec(
+        baseline=row.baseline,
+        config=config.model_dump(mode="json"),
+        dataset=suite.dataset,
+        data=fingerprint,
+        task=suite.task,
+        budget=(row.budget or suite.budget) if trains else Budget(),
+        seed=seed if trains else 0,
+        version=registry.version(row.baseline),
+    )
+    return SampleSpec(
+        train=train,
+        options=options.model_dump(mode="json"),
+        weights=row.weights or ("raw" if config.ema is None else "ema"),
+        n=suite.n,
+        seed=suite.sample_seed,
+    )

@@ -1,0 +1,135 @@
+"""The unit of work as a command.
+
+    python -m genbench.worker CELL.json --out DIR            one cell
+    torchrun -n 2 -m genbench.worker CELL.json --out DIR     one cell on two ranks
+    python -m genbench.worker --serve --out DIR              cells from stdin, a JSON line each
+
+A serving worker answers on stdout with JSON lines: `{"progress": {...}}` while it works and
+`{"record": KEY}` when the record is saved; `{"fatal": MESSAGE}` ends it. What libraries print goes
+to stderr. Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
+130 interrupted.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from genbench.runtime import Runtime
+from genbench.spec import Cell, ConfigError, parse
+from genbench.store import Store, StoreError
+
+__all__ = ["configure", "main"]
+
+
+def configure(runtime: Runtime) -> None:
+    """Make torch ready: device, threads, determinism. Changes `runtime.device` from "auto"."""
+    # read by cuBLAS when it starts; without it deterministic CUDA matrix products are refused
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    if runtime.device == "auto":
+        local = os.environ.get("LOCAL_RANK", "0")
+        runtime.device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # TensorFloat-32 and benchmark mode change results from run to run or from card to card
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line that the module's docstring shows."""
+    arguments = _parser().parse_args(argv)
+    runtime = Runtime(
+        out=arguments.out,
+        device=arguments.device,
+        threads=arguments.threads,
+        data_root=arguments.data_root,
+        batch=arguments.batch,
+        timeout=arguments.timeout,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+    store = Store(arguments.out, warn=_warn)
+    try:
+        with runtime.interrupts.installed():
+            if arguments.serve:
+                return _serve(store, runtime)
+            return _single(arguments.cell, store, runtime)
+    except KeyboardInterrupt:
+        return 130
+    except (ConfigError, StoreError) as error:
+        _warn(str(error))
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m genbench.worker", description=__doc__)
+    parser.add_argument("cell", nargs="?", type=Path, help="JSON file of a cell")
+    parser.add_argument("--serve", action="store_true", help="take cells from stdin")
+    parser.add_argument("--out", type=Path, required=True, help="results folder")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--timeout", type=float)
+    parser.add_argument("--checkpoint-seconds", type=float, default=15.0)
+    return parser
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"genbench: {message}\n")
+    sys.stderr.flush()
+
+
+def _single(path: Path | None, store: Store, runtime: Runtime) -> int:
+    if path is None:
+        raise ConfigError("name the JSON file of a cell, or use --serve")
+    try:
+        cell = parse(Cell, json.loads(path.read_text("utf-8")), str(path))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} is not a cell: {error}") from None
+    configure(runtime)
+    from genbench import dist
+    from genbench.pipeline import run_cell
+
+    with dist.group():
+        record = run_cell(cell, store, runtime)
+        if dist.rank() == 0:
+            sys.stdout.write(f"{store.record_path(record.key)}\n")
+            if record.error is not None:
+                _warn(f"{record.status} in stage {record.error.stage}: {record.error.message}")
+    return 0 if record.status == "ok" else 3
+
+
+def _serve(store: Store, runtime: Runtime) -> int:
+    # Keep the real stdout for answers; anything else that prints lands in stderr.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    runtime.progress = lambda progress: _answer(answers, {"progress": asdict(progress)})
+    store = Store(store.root, warn=lambda message: _answer(answers, {"warning": message}))
+    try:
+        configure(runtime)
+        from genbench.pipeline import run_cell
+
+        for line in sys.stdin:
+            record = run_cell(Cell.model_validate_json(line), store, runtime)
+            _answer(answers, {"record": record.key})
+    except StoreError as error:
+        _answer(answers, {"fatal": str(error)})
+        return 2
+    return 0
+
+
+def _answer(stream: TextIO, content: dict[str, Any]) -> None:
+    stream.write(json.dumps(content) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

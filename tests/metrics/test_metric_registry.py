@@ -1,0 +1,65 @@
+"""Finding metrics, what they ask for, and that names come without torch."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from genbench import metrics
+from genbench.spec import ConfigError
+
+RNG = np.random.default_rng(0)
+MADE = SimpleNamespace(features=RNG.normal(size=(30, 3)), probs=RNG.dirichlet(np.ones(4), 30))
+
+
+def test_metrics_are_found_by_name():
+    assert {"fd", "is"} <= set(metrics.names())
+    fd, inception = metrics.get("fd"), metrics.get("is")
+    assert (fd.label, fd.direction, fd.needs, fd.reference) == ("FD", "lower", "features", True)
+    assert (inception.label, inception.direction, inception.needs) == ("IS", "higher", "probs")
+    assert not inception.reference
+
+
+def test_an_unknown_metric_names_the_nearest():
+    with pytest.raises(ConfigError, match="unknown metric 'fid'; did you mean 'fd'"):
+        metrics.get("fid")
+
+
+def test_what_is_missing_is_told():
+    with pytest.raises(ConfigError, match="'fd' needs a reference"):
+        metrics.get("fd")(MADE)
+    with pytest.raises(ConfigError, match="'is' needs class probabilities"):
+        metrics.get("is")(SimpleNamespace(features=MADE.features, probs=None))
+
+
+def test_a_metric_takes_tensors_and_arrays_alike():
+    tensors = SimpleNamespace(
+        features=torch.from_numpy(MADE.features), probs=torch.from_numpy(MADE.probs)
+    )
+    real = SimpleNamespace(features=MADE.features + 1, probs=None)
+    for name in ("fd", "is"):
+        assert metrics.get(name)(tensors, real) == metrics.get(name)(MADE, real)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(bad):
+    features = MADE.features.copy()
+    features[3, 1] = bad
+    with pytest.raises(ValueError, match="features of 1 of 30 samples are not finite"):
+        metrics.get("fd")(SimpleNamespace(features=features, probs=None), MADE)
+
+
+def test_names_and_cards_load_no_torch():
+    code = """
+import sys
+import genbench.data, genbench.features, genbench.metrics
+genbench.data.names(); genbench.data.describe(); genbench.data.check("mnist@32")
+genbench.data.available("cifar10"); genbench.data.fingerprint("digits")
+for name in genbench.features.names(): genbench.features.card(name)
+for name in genbench.metrics.names(): genbench.metrics.get(name)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
