@@ -221,17 +221,25 @@ def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
     from genbench import report
 
     records = [record for cell in cells if (record := store.record(cell.key)) is not None]
-    paths = report.write(store, store.root, log=_say)
+    kinds = _kinds()
+    paths = report.write(store, store.root, kinds=kinds, log=_say)
     if as_json:
         _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
         return
-    _result(report.render(report.frame(records, cells), "text"))
+    _result(report.render(report.frame(records, cells, kinds=kinds), "text"))
     _result(f"\ntables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
     pictures = [path for path in paths if path.suffix == ".png"]
     if pictures:
         _result(
             f"samples: {store.root / 'grids' / 'overview.png'} and one grid for each row beside it"
         )
+
+
+def _kinds() -> dict[str, str]:
+    """The group of every family that has no record yet, by the folder that its file stands in."""
+    from genbench import registry
+
+    return {family.name: family.folder for family in registry.families().values()}
 
 
 # --- report --------------------------------------------------------------------------------------
@@ -244,12 +252,13 @@ def _report(arguments: argparse.Namespace) -> int:
     if not (results / "records").is_dir():
         raise ConfigError(f"{results} holds no records; name a folder that `genbench run` wrote")
     store = Store(results, lambda message: _say(f"genbench: {message}"))
-    report.write(store, arguments.out or results, log=_say)
+    kinds = _kinds()
+    report.write(store, arguments.out or results, kinds=kinds, log=_say)
     records, plan = store.records(), store.plan()
     if arguments.json:
         _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
     else:
-        table = report.frame(records, plan[1] if plan else None)
+        table = report.frame(records, plan[1] if plan else None, kinds=kinds)
         _result(report.render(table, arguments.format))
     return OK
 

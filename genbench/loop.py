@@ -89,14 +89,14 @@ class Stepper:
         torch.autograd.backward(loss, inputs=params)
         gradients = [p.grad for p in params if p.grad is not None]
         dist.sum_flat(gradients, self.share)
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        if not math.isfinite(norm):
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not math.isfinite(float(norm)):
             raise NonFiniteError(
-                f"the gradient of loss {name!r} is not finite (loss {float(loss):g}) after "
+                f"the gradient of loss {name!r} is not finite (loss {float(loss.detach()):g}) after "
                 f"{self.progress:.1%} of the budget; a lower learning rate or `clip` may help"
             )
-        if self._clip is not None and norm > self._clip:
-            torch._foreach_mul_(gradients, self._clip / norm)
+        if self._clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(params, self._clip, norm)
         optimizer.step()
         self.updates += 1
 

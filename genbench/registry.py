@@ -171,15 +171,18 @@ def _imports(tree: ast.AST, package: str) -> set[Path]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    roots = [Path(root) for root in _find(package, package).submodule_search_locations or ()]
     paths = set()
     for name in names:
-        if name == package or name.startswith(package + "."):
-            try:
-                spec = find_spec(name)
-            except ModuleNotFoundError:  # `from module import name`: the name is no module
-                continue
-            if spec is not None and spec.origin:
-                paths.add(Path(spec.origin))
+        first, *rest = name.split(".")
+        for root in roots if first == package else ():
+            # looked up as files: asking the import system would run the parents of a module
+            for path in (
+                root.joinpath(*rest, "__init__.py"),
+                root.joinpath(*rest).with_suffix(".py"),
+            ):
+                if path.is_file():
+                    paths.add(path)
     return paths
 
 

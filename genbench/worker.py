@@ -4,9 +4,9 @@
     torchrun -n 2 -m genbench.worker CELL.json --out DIR     one cell on two ranks
     python -m genbench.worker --serve --out DIR              cells from stdin, a JSON line each
 
-A serving worker answers on stdout with JSON lines: `{"progress": {...}}` while it works and
-`{"record": KEY}` when the record is saved; `{"fatal": MESSAGE}` ends it. What libraries print goes
-to stderr. Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
+A serving worker answers on stdout with JSON lines: `{"start": true}` when it takes a cell up,
+`{"progress": {...}}` while it works, `{"record": KEY}` when the record is saved; `{"fatal": MESSAGE}`
+ends it. What libraries print goes to stderr. Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
 130 interrupted.
 """
 
@@ -119,6 +119,7 @@ def _serve(store: Store, runtime: Runtime) -> int:
         from genbench.pipeline import run_cell
 
         for line in sys.stdin:
+            _answer(answers, {"start": True})
             record = run_cell(Cell.model_validate_json(line), store, runtime)
             _answer(answers, {"record": record.key})
     except StoreError as error:

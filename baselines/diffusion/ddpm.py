@@ -84,9 +84,8 @@ class DDPM(api.Baseline[api.Unconditional]):
     def __init__(self, config: Config, data: api.DataSpec) -> None:
         super().__init__(config, data)
         self.config, self.shape = config, data.shape
-        self.alpha_bar: Tensor
-        # not saved: it follows from T
-        self.register_buffer("alpha_bar", diffusion.linear_alpha_bar(config.T), persistent=False)
+        # no buffer: it follows from T, and nothing may round it to float32
+        self.alpha_bar = diffusion.linear_alpha_bar(config.T)
         mlp = config.net == "mlp" or (config.net == "auto" and data.size <= 8)
         self.lr = config.lr or (1e-3 if mlp else 4e-4)
         self.net: nn.Module
@@ -118,7 +117,7 @@ class DDPM(api.Baseline[api.Unconditional]):
         """L_simple."""
         t = (noise.uniform() * self.config.T).long()
         epsilon = noise.normal(*self.shape)
-        alpha_bar_t = self.alpha_bar[t, None, None, None]
+        alpha_bar_t = self.alpha_bar.to(x.device)[t, None, None, None]
         x_t = alpha_bar_t.sqrt().float() * x + (1 - alpha_bar_t).sqrt().float() * epsilon
         loss = F.mse_loss(self.epsilon(x_t, t), epsilon)
         update("net", loss)

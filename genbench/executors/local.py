@@ -5,6 +5,7 @@ cell becomes a failed record and the next cell gets a new worker.
 """
 
 import json
+import math
 import os
 import queue
 import signal
@@ -36,7 +37,8 @@ class _Worker:
     def __init__(self, slot: int, command: list[str], log: Path, events: queue.Queue[Any]) -> None:
         self.slot, self.log, self.events = slot, log, events
         self.cell: Cell | None = None
-        self.deadline: float | None = None
+        self.deadline = math.inf  # by the monotonic clock
+        self.late = False
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -50,15 +52,14 @@ class _Worker:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        for line in self.process.stdout or ():
-            self.events.put((self, json.loads(line)))
-        self.process.wait()
+        with self.process:  # closes the pipes
+            for line in self.process.stdout or ():
+                self.events.put((self, json.loads(line)))
         self.events.put((self, {"exit": self.process.returncode}))
 
-    def start(self, cell: Cell, timeout: float | None) -> None:
+    def start(self, cell: Cell) -> None:
         """Hand over a cell."""
-        self.cell = cell
-        self.deadline = None if timeout is None else time.monotonic() + timeout + _GRACE
+        self.cell, self.deadline = cell, math.inf
         with suppress(BrokenPipeError):  # it just died: its "exit" event says so
             if self.process.stdin is not None:
                 self.process.stdin.write(cell.model_dump_json() + "\n")
@@ -119,7 +120,7 @@ class Local:
                 log = self._store.root / "logs" / f"worker-{slot}.log"
                 worker = _Worker(slot, self._command(), log, self._events)
                 self._workers[slot] = worker
-            worker.start(cell, self._runtime.timeout)
+            worker.start(cell)
 
     def _choose(self, todo: list[Cell]) -> Cell | None:
         """The next cell that may start now."""
@@ -162,12 +163,15 @@ class Local:
                 del self._workers[worker.slot]
             if cell is not None:
                 yield self._crashed(worker, cell, event["exit"])
+        elif "start" in event and self._runtime.timeout is not None:
+            # the time counts from here: a new worker first spends seconds on importing torch
+            worker.deadline = time.monotonic() + self._runtime.timeout + _GRACE
         elif "warning" in event:
             sys.stderr.write(f"genbench: {event['warning']}\n")
         elif "progress" in event and cell is not None:
             self._watch(cell, Progress(**event["progress"]))
         elif "record" in event and cell is not None:
-            worker.cell = worker.deadline = None
+            worker.cell, worker.deadline = None, math.inf
             record = self._store.record(cell.key)
             if record is None:
                 record = self._failure(
@@ -177,13 +181,13 @@ class Local:
 
     def _kill_late(self) -> None:
         for worker in self._busy():
-            if worker.deadline is not None and time.monotonic() > worker.deadline:
-                worker.deadline = None
+            if time.monotonic() > worker.deadline:
+                worker.deadline, worker.late = math.inf, True
                 worker.signal(signal.SIGKILL)
 
     def _crashed(self, worker: _Worker, cell: Cell, code: int) -> Record:
-        limit = self._runtime.timeout
-        if limit is not None and worker.deadline is None:
+        if worker.late:
+            limit = self._runtime.timeout
             message = f"the cell ran longer than its limit of {limit:g} s and was killed"
             return self._failure(cell, "CellTimeoutError", message, worker.tail())
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

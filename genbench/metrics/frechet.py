@@ -6,7 +6,6 @@ Heusel et al., *GANs Trained by a Two Time-Scale Update Rule*, arXiv 1706.08500;
 ddof = 1, as in torch-fidelity and pytorch-fid.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -18,9 +17,18 @@ from numpy.typing import NDArray
 from genbench.metrics.metric import FeatureSet, Metric, as_float64, fixed_order
 from genbench.stats import Score, delete_group_jackknife
 
-__all__ = ["GROUPS", "METRIC", "Moments", "Reference", "frechet_distance", "grouped_moments"]
+__all__ = [
+    "GROUPS",
+    "LARGEST",
+    "METRIC",
+    "Moments",
+    "Reference",
+    "frechet_distance",
+    "grouped_moments",
+]
 
 GROUPS = 20  # of samples, for the jackknife
+LARGEST = 1e151  # feature whose square, summed, is still a float64
 
 Array = NDArray[np.float64]
 
@@ -56,18 +64,16 @@ class Moments:
         """Moments of features of shape (N, D).
 
         Raises:
-            ValueError: For features that are not finite, or too large to square in float64.
+            ValueError: For features that are not finite, or above `LARGEST`.
         """
         x = as_float64(features, "features")
         if len(x) == 0:
             return cls.empty(x.shape[1])
+        if np.abs(x).max(initial=0) > LARGEST:
+            raise ValueError(f"features up to {np.abs(x).max():.0e}; the largest is {LARGEST:.0e}")
         mean = x.mean(0)
         centred = x - mean
-        with np.errstate(over="ignore", invalid="ignore"):
-            scatter = centred.T @ centred
-        if not np.isfinite(scatter).all():
-            raise ValueError(f"features up to {np.abs(x).max():.0e} are too large to square")
-        return cls(len(x), mean, scatter)
+        return cls(len(x), mean, centred.T @ centred)
 
     def update(self, features: Any) -> "Moments":
         """These samples and more of them, of shape (N, D)."""
@@ -130,41 +136,24 @@ def frechet_distance(made: Moments | Reference, real: Reference) -> float:
     gaussian = made if isinstance(made, Reference) else Reference.of(made)
     if gaussian.mean.shape != real.mean.shape:
         raise ValueError(f"{len(gaussian.mean)} features against {len(real.mean)}")
-    # all in units of a power of two near the largest number, so that no square overflows
-    both = (gaussian, real)
-    exponent = _exponent(np.stack([part for g in both for part in (g.mean, _deviations(g.cov))]))
-    means = [np.ldexp(g.mean, -exponent) for g in both]
-    factors = [np.ldexp(g.factor, -exponent) for g in both]
-    variance = sum(float((factor**2).sum()) for factor in factors)
-    overlap = float(np.linalg.svd(factors[0].T @ factors[1], compute_uv=False).sum())
-    shift = float(((means[0] - means[1]) ** 2).sum())
+    shift = float(((gaussian.mean - real.mean) ** 2).sum())
+    variance = float(np.trace(gaussian.cov) + np.trace(real.cov))
+    overlap = float(np.linalg.svd(gaussian.factor.T @ real.factor, compute_uv=False).sum())
     distance = shift + variance - 2 * overlap
-    lengths = sum(float((mean**2).sum()) for mean in means)
-    if distance <= _ROUNDING * variance + _MEAN_ROUNDING**2 * lengths:
-        return 0.0
-    return math.ldexp(distance, 2 * exponent)
-
-
-def _deviations(cov: Array) -> Array:
-    return np.asarray(np.sqrt(np.diagonal(cov).clip(0)))
-
-
-def _exponent(values: Array) -> int:
-    """The least e with |values| <= 2^e, 0 for zeros alone."""
-    return int(np.frexp(np.abs(values).max())[1]) if values.size else 0
+    lengths = float((gaussian.mean**2).sum() + (real.mean**2).sum())
+    rounding = _ROUNDING * variance + _MEAN_ROUNDING**2 * lengths
+    return distance if distance > rounding else 0.0
 
 
 def _factor(cov: Array) -> Array:
     """L with L L^T = cov: Cholesky's, or from eigenvectors where cov has not full rank."""
-    exponent = _exponent(_deviations(cov))
-    scaled = np.ldexp(cov, -2 * exponent)
     try:
-        lower = np.linalg.cholesky(scaled)
+        return np.asarray(np.linalg.cholesky(cov), dtype=np.float64)
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(scaled)
+        values, vectors = np.linalg.eigh(cov)
+        # what is smaller is rounding of a zero, and its root would not be small
         real = values > len(values) * np.finfo(np.float64).eps * values.max()
-        lower = vectors[:, real] * np.sqrt(values[real])
-    return np.ldexp(lower, exponent)
+        return np.asarray(vectors[:, real] * np.sqrt(values[real]))
 
 
 def grouped_moments(features: Any, groups: int) -> list[Moments]:

@@ -102,6 +102,8 @@ def measured(value: float, interval: tuple[float, float] | None) -> str:
     if half <= 0:
         return f"{_digits(value, _decimals(value, 4))} ± 0"
     decimals = _decimals(half, 1 if 35 <= _leading_two(half) < 95 else 2)
+    # but two digits of the value where the half-width has two: 3.7 ± 3.6 says more than 4 ± 4
+    decimals = max(decimals, min(_decimals(value, 2), _decimals(half, 2)))
     if abs((low + high) / 2 - value) > 0.05 * half:
         ends = f"{_digits(low, decimals)}, {_digits(high, decimals)}"
         return f"{_digits(value, decimals)} [{ends}]"

@@ -40,7 +40,9 @@ def test_one_folder_is_split_by_the_hash_of_the_path(tmp_path):
     paths = [paint(tmp_path / f"c{i % 2}" / f"{i}.png", i, mode="L") for i in range(60)]
     train, test = load(tmp_path), load(tmp_path, "test")
     share = {
-        int(path.stem): int(hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).hexdigest(), 16)
+        int(path.stem): int(
+            hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).hexdigest(), 16
+        )
         for path in paths
     }
     expected = {i for i, number in share.items() if number / 2**256 < 0.2}
@@ -114,7 +116,7 @@ def test_several_sizes_need_a_size(tmp_path):
 def test_one_size_that_is_not_square_needs_a_size(tmp_path):
     paint(tmp_path / "train" / "a.png", size=(12, 8))
     paint(tmp_path / "test" / "b.png", size=(12, 8))
-    with pytest.raises(ConfigError, match="12x8, not square; add @SIZE .* @8"):
+    with pytest.raises(ConfigError, match=r"12x8, not square; add @SIZE .* @8"):
         load(tmp_path)
 
 
@@ -126,8 +128,12 @@ def test_a_broken_file_is_named(tmp_path, content):
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     Image.fromarray(noise).save(bad)
     whole = bad.read_bytes()
-    bad.write_bytes({"short": whole[: len(whole) // 2], "text": b"not an image", "empty": b""}[content])
-    with pytest.raises(ConfigError, match=r"train/bad\.png cannot be read .*replace it") as refused:
+    bad.write_bytes(
+        {"short": whole[: len(whole) // 2], "text": b"not an image", "empty": b""}[content]
+    )
+    with pytest.raises(
+        ConfigError, match=r"train/bad\.png cannot be read .*replace it"
+    ) as refused:
         load(tmp_path)
     assert "\n" not in str(refused.value)
 

@@ -20,7 +20,10 @@ def test_ids_are_read_in_their_parts():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnits", "unknown dataset 'mnits' in 'mnits'; did you mean 'mnist'? valid: cifar10, digits"),
+        (
+            "mnits",
+            "unknown dataset 'mnits' in 'mnits'; did you mean 'mnist'? valid: cifar10, digits",
+        ),
         ("cifar@32", "did you mean 'cifar10'?"),
         ("", "unknown dataset ''"),
         ("mnist@", "'' is not a size"),

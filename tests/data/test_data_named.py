@@ -1,6 +1,5 @@
 """The named datasets: digits, and those of torchvision."""
 
-import os
 import struct
 from pathlib import Path
 from urllib.error import URLError
@@ -92,7 +91,10 @@ def small_mnist(root: Path, folder: str = "MNIST") -> dict[str, np.ndarray]:
     raw = root / folder / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images = {"train": rng.integers(0, 256, (20, 28, 28)), "t10k": rng.integers(0, 256, (5, 28, 28))}
+    images = {
+        "train": rng.integers(0, 256, (20, 28, 28)),
+        "t10k": rng.integers(0, 256, (5, 28, 28)),
+    }
     for split, pixels in images.items():
         write_idx(raw / f"{split}-images-idx3-ubyte", pixels)
         write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(len(pixels)) % 10)
@@ -109,7 +111,9 @@ def offline(monkeypatch):
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
 
 
-@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
+)
 def test_files_at_hand_are_read_without_the_network(tmp_path, offline, name, folder):
     images = small_mnist(tmp_path, folder)
     train = data.load(name, "train", root=tmp_path)
@@ -146,11 +150,11 @@ def test_a_file_cut_short_is_told(tmp_path, offline):
 
 
 @pytest.mark.data
-def test_real_mnist():
-    root = os.environ.get("GENBENCH_DATA")
-    if not root or not data.available("mnist"):
-        pytest.skip("GENBENCH_DATA names no folder with MNIST")
-    train, test = data.load("mnist", "train"), data.load("mnist", "test")
+def test_real_mnist(data_root):
+    if not data.available("mnist", data_root):
+        pytest.skip("GENBENCH_DATA holds no MNIST")
+    train = data.load("mnist", "train", root=data_root)
+    test = data.load("mnist", "test", root=data_root)
     assert train.images.shape == (60000, 1, 28, 28)
     assert test.images.shape == (10000, 1, 28, 28)
     # published class counts of the training set

@@ -1,0 +1,237 @@
+"""What every family must do, run over every file in `baselines/`."""
+
+import functools
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from genbench import registry, tasks
+from genbench.api import Baseline, DataSpec, Noise, count_nfe
+from genbench.loop import Loop, images_to_float
+from genbench.spec import Budget
+
+FAMILIES = sorted(n for n, f in registry.families().items() if f.module.startswith("baselines."))
+DATA = (DataSpec("tiny", 1, 8, classes=4), DataSpec("tiny", 3, 16, classes=4))
+SEED = 3
+N = 24  # images of a split
+
+# Small and quick wherever a family has a field of the name. sigma: the best variance of a batch is
+# a statistic of the batch, which two ranks compute over their own halves.
+SMALL = {
+    "batch": 8,
+    "hidden": 16,
+    "depth": 1,
+    "channels": 8,
+    "ngf": 8,
+    "ndf": 8,
+    "nz": 8,
+    "d": 4,
+    "sigma": 0.5,
+    "warmup": 0,  # with a tiny rate, gradients behind zeroed layers stay below Adam's epsilon
+}
+QUICK = {"steps": 5}
+
+families = pytest.mark.parametrize("name", FAMILIES)
+sizes = pytest.mark.parametrize("data", DATA, ids=lambda d: f"{d.size}x{d.size}x{d.channels}")
+
+
+def known(model: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that the model has a field for."""
+    return {k: v for k, v in values.items() if k in model.model_fields}
+
+
+def build(name: str, data: DataSpec = DATA[0], seed: int = SEED) -> Baseline[Any]:
+    cls = registry.load(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls(cls.Config(**known(cls.Config, SMALL)), data)
+
+
+def images(data: DataSpec, n: int = N) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n, *data.shape), generator=generator, dtype=torch.uint8)
+
+
+def labels(data: DataSpec) -> Tensor:
+    return torch.arange(N) % data.classes
+
+
+def task_of(baseline: Baseline[Any]) -> tasks.Task:
+    return next(t for t in map(tasks.task, tasks.names()) if t.cond is baseline.cond)
+
+
+def training(baseline: Baseline[Any], data: DataSpec = DATA[0]) -> Loop:
+    task, budget = task_of(baseline), Budget(steps=99)
+    baseline.train()
+    return Loop(baseline, baseline.config, budget, SEED, images(data), labels(data), task)
+
+
+@functools.cache
+def trained(name: str, data: DataSpec = DATA[0], steps: int = 4) -> Baseline[Any]:
+    """Fitted and trained a little, so that no output is constant; shared, so never change it."""
+    baseline = build(name, data)
+    baseline.fit(images(data))
+    if baseline.optimizers():
+        loop = training(baseline, data)
+        for _ in range(steps):
+            loop.step()
+    return baseline.eval()
+
+
+def sample(
+    baseline: Baseline[Any], rows: range, data: DataSpec = DATA[0], seed: int = 0, **options: Any
+) -> Tensor:
+    index = torch.tensor(list(rows))
+    cond = task_of(baseline).conditions(index, data.classes)
+    options = known(baseline.Options, QUICK) | options
+    with torch.no_grad():
+        return baseline.sample(cond, Noise(seed, index), **options)
+
+
+def trainable() -> list[str]:
+    return [name for name in FAMILIES if build(name).optimizers()]
+
+
+@families
+def test_config_and_options_refuse_unknown_names(name: str) -> None:
+    cls = registry.load(name)
+    assert cls.kind
+    for model in (cls.Config, cls.Options):
+        with pytest.raises(ValidationError, match="no_such_name"):
+            model(no_such_name=1)
+    with pytest.raises(ValidationError, match="no_such_name"):
+        sample(trained(name), range(1), no_such_name=1)
+
+
+@families
+def test_every_parameter_has_exactly_one_optimizer(name: str) -> None:
+    baseline = build(name)
+    optimizers = baseline.optimizers().values()
+    owned = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in baseline.parameters())
+
+
+@sizes
+@pytest.mark.parametrize("name", trainable())
+def test_training_moves_every_parameter_and_losses_are_finite(name: str, data: DataSpec) -> None:
+    baseline = build(name, data)
+    before = {k: p.detach().clone() for k, p in baseline.named_parameters()}
+    loop = training(baseline, data)
+    for _ in range(4):  # zero-initialised layers hide those before them for two steps
+        loop.step()
+        assert loop.losses
+        assert all(math.isfinite(v.detach()) and v.ndim == 0 for v in loop.losses.values())
+    still = [k for k, p in baseline.named_parameters() if torch.equal(before[k], p)]
+    assert not still
+
+
+@pytest.mark.parametrize("name", trainable())
+def test_each_optimizer_is_updated_once_per_step(name: str) -> None:
+    baseline = build(name)
+    calls = []
+    x, cond = images_to_float(images(DATA[0])), task_of(baseline).pairs(labels(DATA[0]))
+
+    class Record:
+        progress = 0.0
+
+        def __call__(self, key: str, loss: Tensor) -> None:
+            assert loss.ndim == 0 and loss.requires_grad
+            calls.append(key)
+
+    logged = baseline.step(x, cond, Noise(0, range(N)), Record())
+    assert sorted(calls) == sorted(baseline.optimizers())
+    assert all(isinstance(v, Tensor) for v in logged.values())
+
+
+@sizes
+@families
+def test_samples_are_images(name: str, data: DataSpec) -> None:
+    x = sample(trained(name, data), range(6), data)
+    assert x.shape == (6, *data.shape)
+    assert x.dtype == torch.float32
+    assert x.min() >= -1 and x.max() <= 1
+    assert len(x.flatten(1).unique(dim=0)) == 6
+
+
+@families
+def test_sample_i_depends_on_seed_and_i_alone(name: str) -> None:
+    baseline = trained(name)
+    whole = sample(baseline, range(14))
+    for size in (1, 7):
+        parts = [sample(baseline, range(i, i + size)) for i in range(0, 14, size)]
+        torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=0)
+    assert torch.equal(sample(baseline, range(14)), whole)
+    assert not torch.allclose(sample(baseline, range(14), seed=1), whole, atol=1e-2)
+
+
+@families
+def test_hundreds_of_steps_stay_split_invariant(name: str) -> None:
+    baseline = trained(name)
+    if "steps" not in baseline.Options.model_fields:
+        pytest.skip("one evaluation only")
+    whole = sample(baseline, range(6), steps=300)
+    parts = [sample(baseline, range(i, i + 2), steps=300) for i in (0, 2, 4)]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-4, rtol=0)
+
+
+@families
+def test_weights_are_a_function_of_the_seed(name: str) -> None:
+    one, same, other = (dict(build(name, seed=s).named_parameters()) for s in (0, 0, 1))
+    assert all(torch.equal(p, same[k]) for k, p in one.items())
+    if one:
+        assert not all(torch.equal(p, other[k]) for k, p in one.items())
+
+
+@sizes
+@families
+def test_a_state_dict_carries_everything(name: str, data: DataSpec) -> None:
+    old, new = trained(name, data), build(name, data, seed=SEED + 1).eval()
+    new.load_state_dict({k: v.clone() for k, v in old.state_dict().items()})
+    assert torch.equal(sample(old, range(6), data), sample(new, range(6), data))
+
+
+@families
+def test_a_networks_calls_are_counted(name: str) -> None:
+    baseline = trained(name)
+    with count_nfe(baseline) as nfe:
+        sample(baseline, range(6))
+    expected = QUICK["steps"] if "steps" in baseline.Options.model_fields else 1
+    assert nfe.per_sample(6) == (expected if baseline.optimizers() else 0)
+
+
+def _rank(rank: int, folder: str, names: list[str]) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=2
+    )
+    torch.save({name: _steps(name) for name in names}, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _steps(name: str) -> dict[str, Tensor]:
+    """The state after two steps, on all ranks that there are."""
+    baseline = build(name)
+    loop = training(baseline)
+    for _ in range(2):
+        loop.step()
+    return baseline.state_dict()
+
+
+def test_two_ranks_train_as_one(tmp_path: Any) -> None:
+    names = trainable()
+    torch.multiprocessing.spawn(_rank, (str(tmp_path), names), nprocs=2)
+    states = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    for name in names:
+        for key, value in states[0][name].items():
+            assert torch.equal(value, states[1][name][key]), f"{name}: {key} differs between ranks"
+        if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in build(name).modules()):
+            # Adam divides by the gradient's size, so rounding moves a tiny gradient's step
+            alone = _steps(name)
+            for key, value in alone.items():
+                torch.testing.assert_close(
+                    states[0][name][key], value, atol=1e-4, rtol=1e-3, msg=f"{name}: {key}"
+                )

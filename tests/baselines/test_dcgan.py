@@ -1,0 +1,143 @@
+"""DCGAN against the recipe of arXiv 1511.06434."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from baselines.gan.dcgan import DCGAN
+from genbench.api import Config, DataSpec, Noise, Unconditional
+from genbench.loop import Stepper
+
+
+def make(size: int = 16, channels: int = 1, **config: Any) -> DCGAN:
+    torch.manual_seed(0)
+    return DCGAN(DCGAN.Config(**config), DataSpec("any", channels, size))
+
+
+class Losses:
+    """An `update` that keeps the losses and changes nothing."""
+
+    progress = 0.0
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float] = {}
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        self.seen[name] = float(loss.detach())
+
+
+@pytest.mark.parametrize("size", [8, 16, 28, 32, 64])
+def test_sizes(size: int) -> None:
+    m = make(size, 3, ngf=8, ndf=8)
+    x = m.G(m.z(Noise(0, range(2))))
+    assert x.shape == (2, 3, size, size)
+    assert m.D(x).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [4, 9, 18, 44])
+def test_a_size_that_cannot_be_halved_is_refused_in_one_sentence(size: int) -> None:
+    with pytest.raises(ValueError, match=f"{size}x{size} images: the side must be"):
+        make(size)
+
+
+def test_parameter_count_is_that_of_the_pytorch_example() -> None:
+    # 64 px, z 100, ngf = ndf = 64: 3,576,704 and 2,765,568 without biases
+    m = make(64, 3, nz=100, ngf=64, ndf=64)
+    g = sum(p.numel() for n in m.G for k, p in n.named_parameters() if is_counted(n, k))
+    d = sum(p.numel() for n in m.D for k, p in n.named_parameters() if is_counted(n, k))
+    assert (g, d) == (3_576_704, 2_765_568)
+
+
+def is_counted(module: nn.Module, parameter: str) -> bool:
+    """All but the convolutions' biases, which the example leaves out everywhere."""
+    return isinstance(module, nn.BatchNorm2d) or parameter == "weight"
+
+
+def test_convolutions_only() -> None:
+    allowed = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.Tanh)
+    m = make(32)
+    for layer in (*m.G, *m.D):
+        assert isinstance(layer, (*allowed, nn.Flatten)), layer
+    assert {layer.negative_slope for layer in m.D if isinstance(layer, nn.LeakyReLU)} == {0.2}
+    assert not any(isinstance(layer, nn.LeakyReLU) for layer in m.G)
+
+
+def test_batch_normalisation_everywhere_but_at_the_image() -> None:
+    m = make(32)
+    assert isinstance(m.G[-1], nn.Tanh)
+    assert isinstance(m.G[-2], nn.ConvTranspose2d)
+    up = [i for i, layer in enumerate(m.G) if isinstance(layer, nn.ConvTranspose2d)]
+    assert [isinstance(m.G[i + 1], nn.BatchNorm2d) for i in up] == [True, True, True, False]
+    down = [i for i, layer in enumerate(m.D) if isinstance(layer, nn.Conv2d)]
+    assert [isinstance(m.D[i + 1], nn.BatchNorm2d) for i in down] == [False, True, True, False]
+
+
+def test_weights_start_from_a_narrow_normal() -> None:
+    m = make(32, ngf=32, ndf=32)
+    for layer in m.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() > 4000:
+            assert layer.weight.std().item() == pytest.approx(0.02, abs=0.002)
+            assert abs(layer.weight.mean().item()) < 0.002
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.weight.mean().item() == pytest.approx(1, abs=0.02)
+            assert 0.01 < layer.weight.std().item() < 0.03
+            assert not layer.bias.any()
+
+
+def test_losses_at_zero_logits() -> None:
+    m = make()
+    nn.init.zeros_(m.D[-2].weight)
+    update = Losses()
+    m.step(torch.zeros(4, 1, 16, 16), Unconditional(), Noise(0, range(4)), update)
+    assert update.seen["d"] == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert update.seen["g"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_losses_are_non_saturating() -> None:
+    m = make()
+    nn.init.zeros_(m.D[-2].weight)
+    nn.init.constant_(m.D[-2].bias, -7.0)  # D rejects everything with confidence
+    update = Losses()
+    m.step(torch.zeros(4, 1, 16, 16), Unconditional(), Noise(0, range(4)), update)
+    rejected = math.log1p(math.exp(-7))
+    assert update.seen["d"] == pytest.approx(7 + 2 * rejected, rel=1e-5)
+    assert update.seen["g"] == pytest.approx(7 + rejected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("frozen", "moved"), [("d", "g"), ("g", "d")])
+def test_an_update_moves_its_own_network_only(frozen: str, moved: str) -> None:
+    m = make(ngf=8, ndf=8).train()
+    stepper = Stepper(m, Config())
+
+    class One:
+        progress = 0.0
+
+        def __call__(self, name: str, loss: Tensor) -> None:
+            if name == moved:
+                stepper(name, loss)
+
+    before = {k: p.detach().clone() for k, p in m.named_parameters()}
+    m.step(torch.zeros(4, 1, 16, 16), Unconditional(), Noise(0, range(4)), One())
+    for key, p in m.named_parameters():
+        assert torch.equal(before[key], p) == key.startswith(frozen.upper()), key
+
+
+def test_real_and_fake_are_separate_batches_with_fresh_z() -> None:
+    m = make(ngf=8, ndf=8).train()
+    seen: list[Tensor] = []
+    m.D.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
+    x = torch.zeros(4, 1, 16, 16)
+    m.step(x, Unconditional(), Noise(0, range(4)), Losses())
+    real, fake_d, fake_g = seen
+    assert torch.equal(real, x)
+    assert fake_d.shape == fake_g.shape == x.shape
+    assert not torch.allclose(fake_d, fake_g, atol=1e-3)
+
+
+def test_optimizers_follow_the_paper() -> None:
+    for optimizer in make().optimizers().values():
+        assert optimizer.defaults["lr"] == 2e-4
+        assert optimizer.defaults["betas"] == (0.5, 0.999)

@@ -1,0 +1,126 @@
+"""The VAE's bound against torch.distributions and closed forms."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from baselines.autoencoder.vae import VAE, gaussian_kl, gaussian_nll
+from genbench.api import DataSpec, Noise, Unconditional
+
+
+def make(size: int = 8, colours: int = 1, **config: Any) -> VAE:
+    torch.manual_seed(0)
+    return VAE(VAE.Config(**config), DataSpec("any", colours, size))
+
+
+def normal(*shape: int) -> Tensor:
+    return Noise(5, range(shape[0])).normal(*shape[1:])
+
+
+def test_kl_of_the_prior_is_zero() -> None:
+    assert torch.equal(gaussian_kl(torch.zeros(3, 5), torch.zeros(3, 5)), torch.zeros(3))
+
+
+def test_kl_agrees_with_torch_distributions() -> None:
+    mu, logvar = normal(6, 5), normal(6, 5)
+    q = Independent(Normal(mu, (logvar / 2).exp()), 1)
+    p = Independent(Normal(torch.zeros(5), torch.ones(5)), 1)
+    torch.testing.assert_close(gaussian_kl(mu, logvar), kl_divergence(q, p))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_nll_agrees_with_torch_distributions(sigma: float) -> None:
+    x, x_hat = normal(4, 3, 8, 8), normal(4, 3, 8, 8) / 2
+    exact = -Independent(Normal(x_hat, sigma), 3).log_prob(x).mean()
+    torch.testing.assert_close(gaussian_nll(x, x_hat, sigma), exact)
+
+
+def test_the_optimal_sigma_is_the_best_one() -> None:
+    x, x_hat = normal(4, 1, 8, 8), normal(4, 1, 8, 8) / 2
+    best = gaussian_nll(x, x_hat, "optimal")
+    rmse = (x - x_hat).square().mean().sqrt().item()
+    torch.testing.assert_close(gaussian_nll(x, x_hat, rmse), best)
+    for factor in (0.9, 1.1):
+        assert gaussian_nll(x, x_hat, factor * rmse) > best + 0.1
+
+
+def test_a_perfect_reconstruction_has_a_finite_bound() -> None:
+    x = normal(2, 1, 8, 8)
+    assert math.isfinite(gaussian_nll(x, x.clone(), "optimal"))
+
+
+def test_the_loss_sums_over_pixels_and_latents_and_averages_over_the_batch() -> None:
+    m = make(d=3, sigma=0.5)
+    for p in m.parameters():
+        p.data.zero_()
+    # mu = logvar = 0 and x_hat = 0 whatever z is: KL 0, and the likelihood of x = 0.5 at 64 pixels
+    m.encoder[-1].bias.data = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])  # KL 1/2 in nats
+    x = torch.full((7, 1, 8, 8), 0.5)
+    seen: dict[str, Tensor] = {}
+    logged = m.step(x, Unconditional(), Noise(0, range(7)), update_into(seen))
+    nll = 64 * (0.5 * math.log(2 * math.pi) + math.log(0.5) + 0.5)
+    assert logged["kl"].item() == pytest.approx(0.5)
+    assert logged["nll"].item() == pytest.approx(nll, rel=1e-6)
+    assert seen["vae"].item() == pytest.approx(nll + 0.5, rel=1e-6)
+
+
+def update_into(seen: dict[str, Tensor]) -> Any:
+    class Keep:
+        progress = 0.0
+
+        def __call__(self, name: str, loss: Tensor) -> None:
+            seen[name] = loss.detach()
+
+    return Keep()
+
+
+def test_z_is_reparameterised() -> None:
+    m = make(d=3, sigma=0.5)
+    zs: list[Tensor] = []
+    m.decoder.register_forward_pre_hook(lambda module, args: zs.append(args[0]))
+    x = normal(5, 1, 8, 8)
+    m.step(x, Unconditional(), Noise(1, range(5)), update_into({}))
+    mu, logvar = m.encode(x)
+    epsilon = Noise(1, range(5)).normal(3)
+    torch.testing.assert_close(zs[0], mu + (logvar / 2).exp() * epsilon)
+    (gradient,) = torch.autograd.grad(zs[0].sum(), m.encoder[-1].bias)
+    assert gradient.abs().min() > 1e-3  # reaches mu and logvar
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"), [(8, 1), (8, 3), (16, 3), (28, 1), (32, 3), (64, 3)]
+)
+def test_sizes(size: int, channels: int) -> None:
+    m = make(size, channels, channels=4, d=6)
+    mu, logvar = m.encode(torch.zeros(2, channels, size, size))
+    assert mu.shape == logvar.shape == (2, 6)
+    x = m.sample(Unconditional(), Noise(0, range(2)))
+    assert x.shape == (2, channels, size, size)
+
+
+def test_an_odd_size_takes_the_mlp_or_is_refused() -> None:
+    assert make(9, net="mlp").sample(Unconditional(), Noise(0, range(1))).shape == (1, 1, 9, 9)
+    with pytest.raises(ValueError, match="9x9 images"):
+        make(9)
+
+
+def test_the_bound_is_tight_where_the_posterior_is_gaussian() -> None:
+    """For x = w z + sigma e and its posterior as encoder the ELBO is log N(x; 0, ww' + s2)."""
+    w, sigma, n = torch.linspace(-0.5, 0.5, 64), 0.5, 20_000
+    precision = 1 + w @ w / sigma**2
+    m = make(d=1, sigma=sigma)
+    m.encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    m.encoder[-1].weight.data = torch.stack((w / sigma**2 / precision, torch.zeros(64)))
+    m.encoder[-1].bias.data = torch.stack((torch.tensor(0.0), -precision.log()))
+    m.decoder = nn.Sequential(nn.Linear(1, 64, bias=False), nn.Unflatten(1, (1, 8, 8)))
+    m.decoder[0].weight.data = w[:, None]
+    noise = Noise(6, range(n))
+    x = noise.normal(1) * w + sigma * noise.normal(64)
+    logged = m.step(x.view(n, 1, 8, 8), Unconditional(), Noise(7, range(n)), update_into({}))
+    covariance = torch.outer(w, w) + sigma**2 * torch.eye(64)
+    exact = -MultivariateNormal(torch.zeros(64), covariance).log_prob(x).mean()
+    assert logged["loss"].item() == pytest.approx(exact.item(), abs=0.03)

@@ -1,0 +1,216 @@
+"""Whole cells: same bits twice, stages skipped, damage redone, failures as records."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from genbench import registry
+from genbench.executors import make
+from genbench.runtime import Runtime
+from genbench.spec import ConfigError
+from genbench.store import Store
+from toys import cells, content, environment, package, run_inline, suite_file, toy
+
+ROWS = [
+    'baseline = "vae"',
+    'baseline = "ddpm"\noptions = { sampler = "ddim", steps = 4 }',
+    'baseline = "ddpm"\noptions = { sampler = "ddpm", steps = 6 }',
+    'baseline = "real"',
+]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One finished run that tests read but do not change."""
+    folder = tmp_path_factory.mktemp("done")
+    todo = cells(suite_file(folder, ROWS))
+    store, records = run_inline(folder / "out", todo)
+    return todo, store, records
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Families that misbehave, found by an entry point."""
+    families = {
+        "good": toy("Good"),
+        "raises": toy("Raises", step='raise KeyError("lost")'),
+        "nans": toy("Nans", step="loss = loss * float('nan')"),
+        "nansample": toy("NanSample", sample="x = x * float('nan')"),
+        "slow": toy("Slow", step="import time; time.sleep(0.5)"),
+        "hangs": toy("Hangs", step="import time, signal; signal.pthread_sigmask(signal.SIG_BLOCK,"
+        " [signal.SIGALRM]); time.sleep(60)"),
+        "dies": toy("Dies", step="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+    }  # fmt: skip
+    package(tmp_path / "path", families)
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    monkeypatch.setenv("PYTHONPATH", environment(tmp_path / "path")["PYTHONPATH"])
+    registry.families.cache_clear()
+    registry.version.cache_clear()
+    yield
+    registry.families.cache_clear()
+    registry.version.cache_clear()
+    for name in [n for n in sys.modules if n == "mine" or n.startswith("mine.")]:
+        del sys.modules[name]
+
+
+def test_a_record_says_everything(done):
+    todo, store, records = done
+    assert [r.status for r in records] == ["ok"] * 4
+    for cell, record in zip(todo, records, strict=True):
+        assert record.key == cell.key and store.record(cell.key) == record
+        assert set(record.scores) == {m.id for m in cell.metrics}
+        assert record.environment.packages["torch"].startswith(torch.__version__.partition("+")[0])
+        assert record.environment.hashes.keys() >= {"digits-cnn", "digits:train"}
+        assert record.data["split_seed"] == 0 and record.data["train_count"] == 1437
+    vae, ddim, ddpm, real = records
+    assert (vae.counters.nfe, ddim.counters.nfe, ddpm.counters.nfe) == (1, 4, 6)
+    assert vae.counters.train_images == 640 and vae.counters.ended_by == "images"
+    assert real.counters.train_images == 0 and real.counters.ended_by == "fit"
+    assert vae.kind == "autoencoder" and ddim.kind == "diffusion" and real.kind == "reference"
+    assert ddim.skipped == () and ddpm.skipped == ("train",)
+    assert vae.timings.ms_per_image > 0 and ddim.timings.train > 0
+
+
+def test_two_folders_get_the_same_bits(done, tmp_path):
+    todo, store, _ = done
+    other, _ = run_inline(tmp_path, todo)
+    assert content(other.root) == content(store.root)
+    assert len(content(store.root)) > 8
+
+
+def test_a_second_run_skips_the_stages_that_are_done(done):
+    todo, store, records = done
+    again = run_inline(store.root, todo[:1])[1][0]
+    assert again.skipped == ("train", "sample")
+    assert again.scores == records[0].scores
+    assert again.timings.train == records[0].timings.train
+
+
+@pytest.mark.parametrize("stage", ["train", "sample", "features"])
+def test_a_damaged_file_is_reported_and_redone(done, tmp_path, stage):
+    todo, _, records = done
+    run_inline(tmp_path, todo[:1])
+    (folder,) = [tmp_path / "artifacts" / stage]
+    for path in folder.glob("*.safetensors"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(bytes(data))
+    said = []
+    store = Store(tmp_path, said.append)
+    from genbench.pipeline import run_cell
+
+    record = run_cell(todo[0], store, Runtime(out=tmp_path, device="cpu"))
+    assert record.scores == records[0].scores
+    assert said and all(f"{stage} file" in message for message in said)
+
+
+def test_failures_are_records_and_the_others_finish(tmp_path, mine):
+    names = ["raises", "nans", "nansample", "slow", "good"]
+    todo = cells(suite_file(tmp_path, [f'baseline = "{name}"' for name in names]))
+    store, records = run_inline(tmp_path / "out", todo, timeout=1.2)
+    by_name = dict(zip(names, records, strict=True))
+    assert by_name["good"].status == "ok"
+    expected = {
+        "raises": ("failed", "train", "KeyError", "'lost'"),
+        "nans": ("failed", "train", "NonFiniteError", "gradient of loss 'net' is not finite"),
+        "nansample": ("failed", "sample", "NonFiniteError", "samples 0 to 31 have NaN"),
+        "slow": ("timeout", "train", "CellTimeoutError", "longer than its limit of 1.2 s"),
+    }
+    for name, (status, stage, kind, message) in expected.items():
+        record = by_name[name]
+        assert (record.status, record.error.stage, record.error.type) == (status, stage, kind)
+        assert message in record.error.message
+        assert "Traceback" in record.error.traceback
+        assert record.error.rerun == f"genbench run --out {store.root} --cell {record.key}"
+        assert store.record(record.key) == record and record.scores == {}
+
+
+def test_a_worker_that_dies_or_hangs_costs_one_cell(tmp_path, mine):
+    names = ["dies", "hangs", "good", "vae"]
+    todo = cells(suite_file(tmp_path, [f'baseline = "{name}"' for name in names]))
+    store = Store(tmp_path / "out")
+    runtime = Runtime(out=store.root, device="cpu", threads=1, timeout=8)
+    from genbench.executors import local
+
+    seen = []
+    grace, local._GRACE = local._GRACE, 1.0
+    try:
+        executor = make("local", store, runtime, lambda cell, p: seen.append(p), slots=2)
+        records = {r.cell.sample.train.baseline: r for r in executor.run(todo)}
+    finally:
+        local._GRACE = grace
+    assert {n: r.status for n, r in records.items()} == {
+        "dies": "failed", "hangs": "timeout", "good": "ok", "vae": "ok",
+    }  # fmt: skip
+    assert "signal SIGKILL" in records["dies"].error.message
+    assert records["dies"].error.stage == "worker"
+    assert "was killed" in records["hangs"].error.message
+    assert store.record(records["dies"].key) == records["dies"]
+
+
+def test_local_and_inline_give_the_same_bits(done, tmp_path):
+    todo, store, _ = done
+    other = Store(tmp_path)
+    runtime = Runtime(out=tmp_path, device="cpu", threads=1)
+    records = list(make("local", other, runtime, lambda cell, p: None, slots=2).run(todo))
+    assert sorted(r.key for r in records) == sorted(c.key for c in todo)
+    assert content(tmp_path) == content(store.root)
+    trainings = list((tmp_path / "artifacts" / "train").glob("*.safetensors"))
+    assert len(trainings) == 3  # both rows of ddpm share one
+
+
+def test_two_ranks_sample_what_one_process_samples(done, tmp_path):
+    todo, store, _ = done
+    cell = todo[1]
+    trained = store.get("train", cell.sample.train.key)
+    Store(tmp_path).put("train", cell.sample.train.key, trained.tensors, trained.info)
+    alone = tmp_path / "alone"
+    Store(alone).put("train", cell.sample.train.key, trained.tensors, trained.info)
+    run_inline(alone, [cell], batch=5)
+    path = tmp_path / "cell.json"
+    path.write_text(cell.model_dump_json())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "genbench.worker", str(path), "--out", str(tmp_path), "--device", "cpu"]
+    ran = subprocess.run(
+        [*command, "--batch", "5", "--threads", "1"],
+        env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    record = Store(tmp_path).record(cell.key)
+    assert record.environment.world_size == 2 and record.status == "ok"
+    sharded, single = (
+        Store(out).get("sample", cell.sample.key).tensors["images"] for out in (tmp_path, alone)
+    )
+    assert sharded.tobytes() == single.tobytes()
+
+
+def test_the_worker_runs_one_cell_and_explains_what_it_cannot_read(done, tmp_path):
+    todo, _, records = done
+    path = tmp_path / "cell.json"
+    path.write_text(todo[3].model_dump_json())
+    from genbench.worker import main
+
+    assert main([str(path), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert Store(tmp_path / "out").record(todo[3].key).scores == records[3].scores
+    path.write_text(json.dumps({"sampel": {}}))
+    assert main([str(path), "--out", str(tmp_path / "out")]) == 2
+    assert main(["--out", str(tmp_path / "out")]) == 2
+
+
+def test_code_that_changed_after_planning_is_refused(done, tmp_path):
+    todo, _, _ = done
+    train = todo[0].sample.train.model_copy(update={"version": "0" * 16})
+    cell = todo[0].model_copy(
+        update={"sample": todo[0].sample.model_copy(update={"train": train})}
+    )
+    (record,) = run_inline(tmp_path, [cell])[1]
+    assert record.status == "failed" and record.error.stage == "load"
+    assert "the code of vae changed" in record.error.message
+
+
+def test_unknown_executors_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="unknown executor 'locl'; did you mean 'local'"):
+        make("locl", Store(tmp_path), Runtime(out=tmp_path), lambda cell, p: None)

@@ -1,0 +1,117 @@
+"""The store: whole or not there, damage found by checksum, set aside and said."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from genbench.record import Record
+from genbench.spec import Cell, SampleSpec, TrainSpec
+from genbench.store import Store, StoreError, atomic_write
+
+CELL = Cell(sample=SampleSpec(train=TrainSpec(baseline="x", dataset="d", version="v"), n=4))
+RECORD = Record(key=CELL.key, cell=CELL, status="ok")
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def store(tmp_path, said):
+    return Store(tmp_path, said.append)
+
+
+def test_artifacts_come_back_as_they_were(store):
+    arrays = {
+        "a": np.arange(6, dtype=np.uint8).reshape(2, 3).T,
+        "scalar": np.array(7, dtype=np.int64),
+        "f": np.array([1.5, -0.0], dtype=np.float32),
+    }
+    store.put("train", "k", arrays, {"x": 1.5, "y": ["z", None]})
+    found = store.get("train", "k")
+    assert found.info == {"x": 1.5, "y": ["z", None]}
+    for name, array in arrays.items():
+        assert found.tensors[name].shape == array.shape
+        assert found.tensors[name].dtype == array.dtype
+        assert np.array_equal(found.tensors[name], array)
+    assert store.get("train", "other") is None
+
+
+def test_only_the_newest_of_a_key_is_kept(store):
+    for value in (1, 2):
+        store.put("s", "k", {"a": np.array([value])}, {})
+    assert len(list((store.root / "artifacts" / "s").glob("*.safetensors"))) == 1
+    assert store.get("s", "k").tensors["a"][0] == 2
+    store.drop("s", "k")
+    assert not store.has("s", "k")
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_artifact_is_set_aside_not_used(store, said, damage):
+    store.put("train", "k", {"a": np.arange(100)}, {})
+    (path,) = (store.root / "artifacts" / "train").glob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes({"flip": bytes(data), "truncate": data[:-9], "empty": b""}[damage])
+    assert store.get("train", "k") is None
+    assert "damaged" in said[0] and "train file k." in said[0]
+    assert not store.has("train", "k")
+    store.put("train", "k", {"a": np.arange(100)}, {})
+    assert store.get("train", "k") is not None
+
+
+@pytest.mark.parametrize("damage", ["edit", "truncate", "schema", "move"])
+def test_a_damaged_record_is_set_aside_not_used(store, said, damage):
+    path = store.put_record(RECORD)
+    assert store.record(CELL.key) == RECORD
+    text = path.read_text()
+    if damage == "edit":
+        path.write_text(text.replace('"ok"', '"skipped"'))
+    elif damage == "truncate":
+        path.write_text(text[: len(text) // 2])
+    elif damage == "schema":
+        path.write_text(json.dumps({**json.loads(text), "schema_version": 99}))
+    else:
+        path.unlink()
+        store.put_record(RECORD.model_copy(update={"key": "0" * 16}))
+        path = store.record_path("0" * 16)
+    key = path.stem
+    assert store.record(key) is None
+    assert len(said) == 1 and "set aside" in said[0]
+    assert store.records() == []
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    atomic_write(path, b"old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device; make room or choose another"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file" / "out")
+    with pytest.raises(StoreError, match="cannot write .*Not a directory"):
+        store.put_record(RECORD)
+    with pytest.raises(StoreError), store.lock("train", "k"):
+        pass
+
+
+def test_the_plan_keeps_its_order(store):
+    assert store.plan() is None
+    other = CELL.model_copy(update={"cpus": 2})
+    store.put_plan("quick", [other, CELL])
+    assert store.plan() == ("quick", [other, CELL])
+    (store.root / "plan.json").write_text("{")
+    assert store.plan() is None
