@@ -84,8 +84,9 @@ def names() -> list[str]:
 def load(name: str, changes: list[str] | None = None) -> Suite:
     """A suite by name or path, with `key=value` changes.
 
-    A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b` to
-    keep some rows, or `FAMILY.FIELD=value` for a setting or sampling option of a family.
+    A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b`
+    for the rows of these families alone, or `FAMILY.FIELD=value` for a setting or sampling option
+    of a family.
 
     Raises:
         ConfigError: For unknown suites and keys, with the nearest valid ones.
@@ -148,13 +149,14 @@ def _value(text: str) -> Any:
 
 
 def _keep_rows(content: dict[str, Any], wanted: list[str]) -> None:
-    known = sorted({row["baseline"] for row in content["rows"]})
+    """The rows of these families; a family that the suite does not have gets a row of its own."""
+    known = registry.families()
     for name in wanted:
         if name not in known:
-            raise ConfigError(
-                f"suite {content['name']!r} has no row {name!r}; {nearest(name, known)}"
-            )
-    content["rows"] = [row for row in content["rows"] if row["baseline"] in wanted]
+            raise ConfigError(f"unknown baseline {name!r}; {nearest(name, known)}")
+    rows = [row for row in content["rows"] if row["baseline"] in wanted]
+    there = {row["baseline"] for row in rows}
+    content["rows"] = rows + [{"baseline": name} for name in wanted if name not in there]
 
 
 def _change_family(content: dict[str, Any], name: str, field: str, value: Any) -> None:

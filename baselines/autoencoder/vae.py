@@ -78,11 +78,11 @@ class VAE(api.Baseline[api.Unconditional]):
         """The decoder's mean for z ~ N(0, I)."""
         self.Options(**options)
         x: Tensor = self.decoder(noise.normal(self.config.d))
-        return x.clamp(-1, 1)
+        return x.float().clamp(-1, 1)  # bfloat16 under autocast
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of q(z|x), each of shape (B, d)."""
-        mu, logvar = self.encoder(x).chunk(2, dim=1)
+        mu, logvar = self.encoder(x).float().chunk(2, dim=1)  # the KL needs more than bfloat16
         return mu, logvar.clamp(-30, 20)
 
 

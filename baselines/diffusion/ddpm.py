@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -54,10 +54,10 @@ class DDPM(api.Baseline[api.Unconditional]):
         hidden: int = Field(256, ge=2, multiple_of=2)
         depth: int = Field(4, ge=1)
         channels: int = Field(32, ge=8, multiple_of=8)
-        mults: tuple[int, ...] = Field((1, 2), min_length=1)
+        mults: tuple[PositiveInt, ...] = Field((1, 2), min_length=1)
         blocks: int = Field(1, ge=1)
         attention: tuple[int, ...] = ()
-        patch: int = Field(1, ge=1)
+        patch: int = Field(2, ge=1)
         dropout: float = Field(0.0, ge=0, lt=1)
 
     class Options(api.Options):
@@ -115,7 +115,8 @@ class DDPM(api.Baseline[api.Unconditional]):
         self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
     ) -> dict[str, Tensor]:
         """L_simple."""
-        t = (noise.uniform() * self.config.T).long()
+        # float64: T times the largest float32 below 1 can round to T
+        t = (noise.uniform(dtype=torch.float64) * self.config.T).long()
         epsilon = noise.normal(*self.shape)
         alpha_bar_t = self.alpha_bar.to(x.device)[t, None, None, None]
         x_t = alpha_bar_t.sqrt().float() * x + (1 - alpha_bar_t).sqrt().float() * epsilon

@@ -77,7 +77,7 @@ class DCGAN(api.Baseline[api.Unconditional]):
         """G(z)."""
         self.Options(**options)
         x: Tensor = self.G(self.z(noise))
-        return x
+        return x.float()  # bfloat16 under autocast
 
     def z(self, noise: api.Noise) -> Tensor:
         """z ~ N(0, I) as a one-pixel image: (B, nz, 1, 1)."""

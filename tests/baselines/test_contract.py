@@ -158,6 +158,12 @@ def test_samples_are_images(name: str, data: DataSpec) -> None:
 
 
 @families
+def test_samples_are_float32_whatever_the_network_computes_in(name: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert sample(trained(name), range(2)).dtype == torch.float32
+
+
+@families
 def test_sample_i_depends_on_seed_and_i_alone(name: str) -> None:
     baseline = trained(name)
     whole = sample(baseline, range(14))
