@@ -92,8 +92,8 @@ class Stepper:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not math.isfinite(float(norm)):
             raise NonFiniteError(
-                f"the gradient of loss {name!r} is not finite (loss {float(loss.detach()):g}) after "
-                f"{self.progress:.1%} of the budget; a lower learning rate or `clip` may help"
+                f"the gradient of loss {name!r} is not finite (loss {float(loss.detach()):g}) "
+                f"after {self.progress:.1%} of the budget; try a lower learning rate or `clip`"
             )
         if self._clip is not None:
             torch.nn.utils.clip_grads_with_norm_(params, self._clip, norm)

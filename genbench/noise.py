@@ -2,8 +2,8 @@
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1, 2, 3*, 2011)
 maps a 128-bit counter and a 64-bit key to 128 random bits without any state. The counter holds
-(block inside the draw, number of the draw, sample index), the key holds (seed, stream). So a sample
-has the same noise whatever the batch size, the number of ranks, the device or the order.
+(block inside the draw, number of the draw, sample index), the key holds (seed, stream). So a
+sample has the same noise whatever the batch size, the number of ranks, the device or the order.
 """
 
 import hashlib

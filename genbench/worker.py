@@ -5,8 +5,10 @@
     python -m genbench.worker --serve --out DIR              cells from stdin, a JSON line each
 
 A serving worker answers on stdout with JSON lines: `{"start": true}` when it takes a cell up,
-`{"progress": {...}}` while it works, `{"record": KEY}` when the record is saved; `{"fatal": MESSAGE}`
-ends it. What libraries print goes to stderr. Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
+`{"progress": {...}}` while it works, `{"record": KEY}` when the record is saved, and
+`{"fatal": MESSAGE}` when it cannot go on. What libraries print goes to stderr.
+
+Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
 130 interrupted.
 """
 

@@ -68,7 +68,7 @@ def run(made, steps=None):
 def flops_by_hand(batch):
     """Multiply-adds of a 3x3 convolution over 8x8 outputs, times two, for each product."""
     product = 2 * batch * 64 * 4 * 9
-    # forward of both, gradient of both weights, gradient of the second's input (the first has none)
+    # forward of both, gradient of both weights, gradient of the second's input (and no other)
     return product * (2 + 2 + 1)
 
 
@@ -136,7 +136,7 @@ def test_phases_are_counted_apart():
     assert done.meter.flops == 2 * flops_by_hand(8) + 2 * 2 * flops_by_hand(8)
 
 
-# --- averages, learning rates, clipping -----------------------------------------------------------
+# --- averages, learning rates, clipping ----------------------------------------------------------
 
 
 def test_the_average_has_the_half_life_that_was_asked_for():
@@ -187,7 +187,7 @@ def test_clipping_bounds_the_norm_of_what_is_applied():
     assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
 
 
-# --- order, randomness, resume --------------------------------------------------------------------
+# --- order, randomness, resume -------------------------------------------------------------------
 
 
 def test_the_stream_shows_every_image_once_an_epoch_in_an_order_of_its_own():
@@ -232,7 +232,7 @@ def test_training_leaves_the_global_generator_to_its_seed_alone():
     assert not torch.equal(a["model/one.weight"], c["model/one.weight"])
 
 
-# --- bad numbers ----------------------------------------------------------------------------------
+# --- bad numbers ---------------------------------------------------------------------------------
 
 
 def test_a_gradient_that_is_not_finite_is_refused_before_it_is_applied():

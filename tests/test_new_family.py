@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from genbench.store import Store
 from toys import genbench, package
+
+from genbench.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 

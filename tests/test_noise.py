@@ -72,7 +72,7 @@ def test_distributions():
     assert normal.dtype == torch.float32 and torch.isfinite(normal).all()
     assert stats.kstest(normal.flatten().numpy(), "norm").pvalue > 1e-3
     assert stats.kstest(uniform.flatten().numpy(), "uniform").pvalue > 1e-3
-    assert 0 <= float(uniform.min()) and float(uniform.max()) < 1
+    assert float(uniform.min()) >= 0 and float(uniform.max()) < 1
     # neighbours share a radius in Box-Muller: they must still be uncorrelated, squares too
     a, b = normal[:, :50].flatten(), normal[:, 51:].flatten()
     for x, y in ((a, b), (a.square(), b.square())):

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import torch
+from toys import cells, content, environment, package, run_inline, suite_file, toy
 
 from genbench import registry
 from genbench.executors import make
 from genbench.runtime import Runtime
 from genbench.spec import ConfigError
 from genbench.store import Store
-from toys import cells, content, environment, package, run_inline, suite_file, toy
 
 ROWS = [
     'baseline = "vae"',

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from toys import environment, package, toy
 
 from genbench import registry
 from genbench.spec import ConfigError
-from toys import environment, package, toy
 
 
 @pytest.fixture
@@ -95,7 +95,8 @@ def test_the_version_follows_code_and_what_it_imports_not_comments(tmp_path, mon
 
 def test_listing_loads_no_torch():
     code = (
-        "import sys\nfrom genbench import registry\nregistry.families(); registry.version('ddpm')\n"
+        "import sys\nfrom genbench import registry\n"
+        "registry.families(); registry.version('ddpm')\n"
         "assert 'torch' not in sys.modules and 'baselines.diffusion.ddpm' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True)

@@ -1,9 +1,10 @@
-"""The sampling stage: one sample is one sample, whatever the batch; rounding, counting, refusals."""
+"""The sampling stage: one sample is one sample, whatever the batch; rounding, counting."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import tiny_train
 
 from genbench import api, data, registry
 from genbench.loop import NonFiniteError
@@ -12,7 +13,6 @@ from genbench.sample import draw, restore, sample, to_uint8
 from genbench.spec import ConfigError, SampleSpec
 from genbench.store import Store
 from genbench.train import train
-from toys import tiny_train
 
 
 def trained(tmp_path, baseline="vae", **budget):
