@@ -49,10 +49,11 @@ def sum_flat(tensors: Iterable[Tensor], weight: float = 1.0) -> None:
     With weight = (local batch) / (global batch), gradients of local means become the gradient of
     the global mean, also when the ranks' batches differ in size.
     """
-    if world_size() == 1:
-        return
     parts = [t for t in tensors if t.numel()]
-    flat = torch.cat([t.reshape(-1).to(torch.float32) for t in parts]).mul_(weight)
+    if world_size() == 1 or not parts:
+        return
+    dtype = max((t.dtype for t in parts), key=lambda d: torch.finfo(d).bits)
+    flat = torch.cat([t.reshape(-1).to(dtype) for t in parts]).mul_(weight)
     td.all_reduce(flat)
     for tensor, value in zip(parts, torch.split(flat, [t.numel() for t in parts]), strict=True):
         tensor.copy_(value.view_as(tensor))

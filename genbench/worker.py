@@ -15,7 +15,10 @@ Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell fail
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +29,8 @@ from genbench.spec import Cell, ConfigError, parse
 from genbench.store import Store, StoreError
 
 __all__ = ["configure", "main"]
+
+_PARENT_SECONDS = 0.5  # between two looks at whether the parent lives
 
 
 def configure(runtime: Runtime) -> None:
@@ -116,6 +121,7 @@ def _serve(store: Store, runtime: Runtime) -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     runtime.progress = lambda progress: _answer(answers, {"progress": asdict(progress)})
     store = Store(store.root, warn=lambda message: _answer(answers, {"warning": message}))
+    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         configure(runtime)
         from genbench.pipeline import run_cell
@@ -128,6 +134,13 @@ def _serve(store: Store, runtime: Runtime) -> int:
         _answer(answers, {"fatal": str(error)})
         return 2
     return 0
+
+
+def _stop_with_parent(parent: int) -> None:
+    """Save and stop, as after Ctrl-C, when the process that hands out cells is gone."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _answer(stream: TextIO, content: dict[str, Any]) -> None:

@@ -225,15 +225,20 @@ def undisturbed(tmp_path_factory):
     return path, content(folder / "out")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_ends_in_the_same_bits(tmp_path, undisturbed, moment):
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+@pytest.mark.parametrize(
+    ("moment", "who"), [*((m, "all") for m in MOMENTS), ("in training", "parent")]
+)
+def test_a_killed_run_ends_in_the_same_bits(tmp_path, undisturbed, moment, who):
     path, expected = undisturbed
     process = start(path, tmp_path)
     wait_for(tmp_path, MOMENTS[moment], process)
-    workers = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
-    ).stdout.split()
-    for pid in [process.pid, *map(int, workers)]:
+    kill = [process.pid, *children(process.pid)]
+    for pid in kill if who == "all" else kill[:1]:
         os.kill(pid, signal.SIGKILL)
     process.communicate()
     assert not list((tmp_path / "records").glob("*.json"))

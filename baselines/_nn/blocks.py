@@ -67,6 +67,24 @@ class TimeEmbedding(nn.Module):
         return emb
 
 
+class Gains(nn.Module):
+    """a(t) x + (1 + b(t)) h, with a and b learned and 0 at the start.
+
+    At high noise the answer of a denoiser is nearly x, at low noise it is a small part of it. A
+    network whose last layer must produce both scales by itself needs several times the training;
+    Karras et al. (arXiv 2206.00364) fix a and b by a formula.
+    """
+
+    def __init__(self, emb: int) -> None:
+        super().__init__()
+        self.gains = zeroed(nn.Linear(emb, 2))
+
+    def forward(self, x: Tensor, h: Tensor, emb: Tensor) -> Tensor:
+        a, b = self.gains(emb)[:, :, None, None, None].unbind(1)
+        answer: Tensor = a * x + (1 + b) * h
+        return answer
+
+
 class ResMLP(nn.Module):
     """A residual MLP on flattened images, for sides where a convolution has little to share.
 
@@ -80,6 +98,7 @@ class ResMLP(nn.Module):
         self.input = nn.Linear(pixels, hidden)
         self.blocks = nn.ModuleList(ResMLPBlock(hidden) for _ in range(blocks))
         self.output = nn.Sequential(nn.LayerNorm(hidden), zeroed(nn.Linear(hidden, pixels)))
+        self.gains = Gains(hidden)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """(B, C, H, W) and times (B,) to (B, C, H, W)."""
@@ -87,8 +106,8 @@ class ResMLP(nn.Module):
         h: Tensor = self.input(x.flatten(1))
         for block in self.blocks:
             h = block(h, emb)
-        h = self.output(h)
-        return h.view_as(x)
+        answer: Tensor = self.gains(x, self.output(h).view_as(x), emb)
+        return answer
 
 
 class ResMLPBlock(nn.Module):
@@ -243,6 +262,7 @@ class UNet(nn.Module):
             nn.SiLU(),
             zeroed(nn.Conv2d(c, channels * patch**2, 3, padding=1)),
         )
+        self.gains = Gains(emb)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         emb = self.time(t)
@@ -257,4 +277,5 @@ class UNet(nn.Module):
             if isinstance(layer, ResBlock):
                 h = torch.cat((h, skips.pop()), dim=1)
             h = layer(h, emb)
-        return F.pixel_shuffle(self.output(h), self.patch)
+        answer: Tensor = self.gains(x, F.pixel_shuffle(self.output(h), self.patch), emb)
+        return answer

@@ -14,7 +14,7 @@ term is D/2 (the sigma-VAE of Rybkin et al., arXiv 2006.13202).
 import math
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -44,9 +44,9 @@ class VAE(api.Baseline[api.Unconditional]):
         batch: int = Field(128, ge=1)
         decay: Literal["constant", "cosine"] = "cosine"
         d: int = Field(16, ge=1)
-        sigma: float | Literal["optimal"] = "optimal"
+        sigma: PositiveFloat | Literal["optimal"] = 0.5
         net: Literal["auto", "mlp", "conv"] = "auto"
-        hidden: int = Field(256, ge=1)
+        hidden: int = Field(512, ge=1)
         channels: int = Field(32, ge=1)
         lr: float = Field(1e-3, gt=0)
 
