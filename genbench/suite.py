@@ -181,11 +181,12 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
     data.check(suite.dataset)
     fingerprint = data.fingerprint(suite.dataset, data_root)
     scored = tuple(_metric(suite, name) for name in suite.metrics)
-    return [
+    cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows
         for seed in suite.seeds
     ]
+    return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
 
 
 def _metric(suite: Suite, name: str) -> MetricSpec:

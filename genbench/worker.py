@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -144,7 +145,8 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def _answer(stream: TextIO, content: dict[str, Any]) -> None:
-    stream.write(json.dumps(content) + "\n")
+    with suppress(BrokenPipeError):  # nobody listens any more: `_stop_with_parent` ends this
+        stream.write(json.dumps(content) + "\n")
 
 
 if __name__ == "__main__":

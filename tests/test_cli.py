@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -143,6 +144,23 @@ def test_a_read_only_folder_ends_in_one_sentence(tmp_path):
     assert ran.returncode == 2
     assert ran.stderr.startswith("genbench: cannot write /proc/genbench") and ran.stdout == ""
     assert ran.stderr.count("\n") == 1 and "--out" in ran.stderr
+
+
+def test_a_disk_that_fills_up_ends_in_one_sentence_and_loses_nothing(tmp_path):
+    path, out = suite_file(tmp_path, [ROWS[2], ROWS[0]]), tmp_path / "out"
+    small = 200_000  # bytes that a file may have: enough for the first cell, not for weights
+    ran = genbench(
+        "run", path, "--out", out,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
+    )  # fmt: skip
+    assert ran.returncode == 2
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("genbench:")]
+    assert "File too large" in line and "finished work is kept" in line
+    assert "Traceback" not in ran.stderr
+    assert len(list((out / "records").glob("*.json"))) == 1
+    assert not list(out.rglob("*.tmp"))
+    again = genbench("run", path, "--out", out)
+    assert again.returncode == 0 and "1 of 2 cells are done already" in again.stderr
 
 
 def test_failed_cells_are_named_and_give_exit_code_3(tmp_path):

@@ -1,0 +1,66 @@
+"""Suites: what a TOML file and `key=value` changes become."""
+
+import pytest
+from toys import cells, suite_file
+
+from genbench import features, registry, suite
+from genbench.spec import Budget, ConfigError
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_every_suite_of_the_package_can_be_planned(name):
+    loaded = suite.load(name)
+    planned = suite.plan(loaded)
+    assert len({cell.key for cell in planned}) == len(planned) == len(loaded.rows)
+    kinds = {registry.load(row.baseline).kind for row in loaded.rows}
+    assert kinds == {"gan", "autoencoder", "diffusion", "reference"}
+    options = [c.sample.options for c in planned if c.sample.train.baseline == "ddpm"]
+    assert [o["sampler"] for o in options] == ["ddpm", "ddim", "ddim"]
+    trainings = {c.sample.train.key for c in planned if c.sample.train.baseline == "ddpm"}
+    assert len(trainings) == 1  # the rows of one network share its training
+
+
+def test_all_trained_rows_have_one_budget_and_references_none():
+    for cell in suite.plan(suite.load("quick")):
+        reference = registry.load(cell.sample.train.baseline).kind == "reference"
+        expected = Budget() if reference else suite.load("quick").budget
+        assert cell.sample.train.budget == expected
+
+
+def test_defaults_are_written_out_so_that_the_spec_stands_alone(tmp_path):
+    (cell,) = cells(suite_file(tmp_path, ['baseline = "ddpm"']))
+    config = registry.load("ddpm").Config()
+    assert cell.sample.train.config == config.model_dump(mode="json")
+    assert cell.sample.options == {"sampler": "ddpm", "steps": 1000, "eta": 0.0, "clip": True}
+    assert cell.sample.weights == "ema" and config.ema is not None
+    fd, inception = cell.metrics
+    assert fd.id == "fd@digits-cnn/digits:train/n32" and inception.id == "is@digits-cnn/n32"
+    assert fd.weights == features.card("digits-cnn")["sha256"]
+
+
+def test_changes(tmp_path):
+    path = suite_file(tmp_path, ['baseline = "vae"', 'baseline = "ddpm"'])
+    changed = cells(
+        path, "n=16", "budget.images=1e3", "budget.steps=7", "seeds=0,3", "ddpm.lr=1e-3",
+        "ddpm.steps=20", "vae.batch=9", "baseline=ddpm,noise", "sample_seed=5", "metrics=is",
+    )  # fmt: skip
+    names = [(c.sample.train.baseline, c.sample.train.seed) for c in changed]
+    assert names == [("ddpm", 0), ("ddpm", 3), ("noise", 0)]
+    ddpm = changed[0].sample
+    assert ddpm.train.budget == Budget(images=1000, steps=7)
+    assert ddpm.train.config["lr"] == 1e-3 and ddpm.options["steps"] == 20
+    assert (ddpm.n, ddpm.seed) == (16, 5)
+    assert [m.id for m in changed[0].metrics] == ["is@digits-cnn/n16"]
+
+
+def test_a_row_can_have_its_own_budget_and_weights(tmp_path):
+    row = 'baseline = "ddpm"\nweights = "raw"\nbudget = { steps = 3 }'
+    (cell,) = cells(suite_file(tmp_path, [row]))
+    assert cell.sample.weights == "raw" and cell.sample.train.budget == Budget(steps=3)
+    with pytest.raises(ConfigError, match=r"vae keeps no average: set vae\.ema=IMAGES"):
+        cells(suite_file(tmp_path, ['baseline = "vae"\nweights = "ema"']))
+
+
+def test_a_family_of_another_task_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="vae takes Unconditional, which is not task 'class_lab"):
+        cells(suite_file(tmp_path, ['baseline = "vae"']), "task=class_label")
