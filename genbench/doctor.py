@@ -18,14 +18,16 @@ def examine(root: Path | None) -> dict[str, dict[str, str]]:
     Args:
         root: Where to look for data, besides the default places.
     """
-    available = {name: data.available(name, root) for name in data.names()}
+    named = [name for name in data.names() if name != "imagefolder"]
+    available = {name: data.available(name, root) for name in named}
     return {
         "machine": _machine(),
-        "packages": {name: version for name, version in packages().items()},
+        "packages": packages(),
         "data": {
             name: "at hand" if there else "not here: downloaded on first use, or data.root=PATH"
             for name, there in available.items()
-        },
+        }
+        | {"imagefolder": "any folder of images: imagefolder:PATH or imagefolder:PATH@SIZE"},
         "extractors": {name: _extractor(name) for name in features.names()},
         "suites": {name: _suite(name, available) for name in suite.names()},
     }

@@ -14,11 +14,12 @@ __all__ = ["environment", "peak_bytes", "reset_peak"]
 _PACKAGES = ("genbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 
 
-def environment(device: str, hashes: dict[str, str]) -> Environment:
+def environment(device: str, batch: int, hashes: dict[str, str]) -> Environment:
     """The environment of this process; needs torch.
 
     Args:
         device: The device that the cell used.
+        batch: Images that were sampled at a time.
         hashes: sha256 of the data and of the extractors' weights, by name.
     """
     import torch
@@ -34,6 +35,7 @@ def environment(device: str, hashes: dict[str, str]) -> Environment:
         machine=machine(),
         device=name,
         threads=torch.get_num_threads(),
+        batch=batch,
         world_size=dist.world_size(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         hashes=hashes,

@@ -142,7 +142,7 @@ class _Run:
                 ms_per_image=made.info["ms_per_image"],
                 total=total,
             ),
-            environment=environment(self.runtime.device, self.hashes),
+            environment=environment(self.runtime.device, made.info["batch"], self.hashes),
             data=trained.info["notes"],
             losses=trained.info["losses"],
             finished=_now(),

@@ -62,7 +62,15 @@ class Timings(_Frozen):
 
 
 class Environment(_Frozen):
-    """Where and with what a cell ran. No host names and no paths: records are shared."""
+    """Where and with what a cell ran. No host names and no paths: records are shared.
+
+    Attributes:
+        commit: Of the checkout that genbench ran from, None for an installed package.
+        dirty: Whether that checkout had changes that were not committed.
+        batch: Images that were sampled at a time, which `ms_per_image` depends on.
+        deterministic: Whether torch was told to use deterministic algorithms.
+        hashes: sha256 of every split of data and of every extractor's weights that was used.
+    """
 
     commit: str | None = None
     dirty: bool | None = None
@@ -70,6 +78,7 @@ class Environment(_Frozen):
     machine: dict[str, str | int] = {}
     device: str = ""
     threads: int = 0
+    batch: int | None = None
     world_size: int = 1
     deterministic: bool = False
     hashes: dict[str, str] = {}

@@ -167,7 +167,7 @@ class SampleSpec(Spec):
     Attributes:
         train: What made the weights.
         options: The family's sampling options, defaults included, e.g. `{"sampler": "ddim", ...}`.
-        weights: "ema" (falls back to nothing: a family without an EMA says so) or "raw".
+        weights: "raw", or "ema" for the average, where the family keeps one.
         n: Number of samples.
         seed: Of the sampling noise.
     """

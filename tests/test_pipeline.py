@@ -61,6 +61,7 @@ def test_a_record_says_everything(done):
     assert [r.status for r in records] == ["ok"] * 4
     for cell, record in zip(todo, records, strict=True):
         assert record.key == cell.key and store.record(cell.key) == record
+        assert record.environment.batch == 32 and record.environment.threads == 1
         assert set(record.scores) == {m.id for m in cell.metrics}
         assert record.environment.packages["torch"].startswith(torch.__version__.partition("+")[0])
         assert record.environment.hashes.keys() >= {"digits-cnn", "digits:train"}
