@@ -1,7 +1,7 @@
 """How a cell is run, as opposed to what it is: device, threads, progress, interruption.
 
-Nothing here is part of a spec. What changes the last digits of a result (device, number of threads,
-images at a time) is named by the record.
+Nothing here is part of a spec. What changes the last digits of a result (device, number of
+threads, images at a time) is named by the record.
 """
 
 import signal
