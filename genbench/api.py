@@ -149,7 +149,7 @@ class Config(BaseModel):
         precision: "bfloat16" runs `step` and `sample` under autocast.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch: int = Field(128, ge=1)
     ema: float | None = Field(None, gt=0)
@@ -163,7 +163,7 @@ class Config(BaseModel):
 class Options(BaseModel):
     """A family's sampling options; a family declares its own fields in a subclass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 ok, 2 wrong usage or configuration, 3 some cells failed, 130 interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes positionals in one piece; changes may also stand behind an option
+    if rest and ("changes" not in arguments or any(r.startswith("-") for r in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.changes += rest
     try:
         code: int = arguments.command(arguments)
     except (ConfigError, StoreError) as error:
@@ -43,6 +49,22 @@ def _say(message: str) -> None:
 
 def _result(text: str) -> None:
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,13 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
     run.add_argument("--executor", default="local", metavar="inline|local")
-    run.add_argument("--slots", type=int, default=1, help="cells at the same time (local)")
-    run.add_argument("--threads", type=int, default=0, help="CPU threads of a cell (default: all)")
+    run.add_argument("--slots", type=_count, default=1, help="cells at the same time (local)")
+    run.add_argument("--threads", type=_count, help="CPU threads of a cell (default: all)")
     run.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
-    run.add_argument("--batch", type=int, default=256, help="images sampled or scored at a time")
-    run.add_argument("--timeout", type=float, metavar="SECONDS", help="limit for one cell")
-    run.add_argument("--checkpoint-seconds", type=float, default=15.0, metavar="SECONDS")
-    run.add_argument("--limit", type=int, metavar="N", help="at most N samples for each row")
+    run.add_argument("--batch", type=_count, default=256, help="images sampled or scored at once")
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for one cell")
+    run.add_argument("--checkpoint-seconds", type=_seconds, default=15.0, metavar="SECONDS")
+    run.add_argument("--limit", type=_count, metavar="N", help="at most N samples for each row")
     run.set_defaults(command=_run)
 
     report = verbs.add_parser("report", help="tables and sample grids of a results folder")
@@ -148,17 +170,22 @@ def _run(arguments: argparse.Namespace) -> int:
     from genbench.executors import make, names
     from genbench.runtime import Runtime
     from genbench.spec import nearest
+    from genbench.worker import check_device
 
     if arguments.executor not in names():
         raise ConfigError(
             f"unknown executor {arguments.executor!r}; {nearest(arguments.executor, names())}"
         )
+    if arguments.suite is not None and "=" in arguments.suite:  # a change, and no suite is named
+        arguments.changes.insert(0, arguments.suite)
+        arguments.suite = None
     root, changes = _data_root(arguments.changes)
     store, cells = _planned(arguments, changes, root)
+    check_device(arguments.device)
     runtime = Runtime(
         out=store.root,
         device=arguments.device,
-        threads=arguments.threads,
+        threads=arguments.threads or 0,
         data_root=root,
         batch=arguments.batch,
         timeout=arguments.timeout,
@@ -196,6 +223,10 @@ def _planned(
     if arguments.cell is not None:
         if arguments.out is None:
             raise ConfigError("--cell needs --out, the results folder that holds the plan")
+        if arguments.suite is not None or changes:
+            raise ConfigError(
+                "--cell runs a cell as it was planned: no suite, no change but data.root"
+            )
         store = Store(arguments.out, warn)
         plan = store.plan()
         if plan is None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch import distributed as td
 
-__all__ = ["barrier", "group", "rank", "sum_flat", "world_size"]
+__all__ = ["anywhere", "barrier", "group", "lost_peer", "rank", "sum_flat", "world_size"]
 
 
 def world_size() -> int:
@@ -31,16 +31,37 @@ def barrier() -> None:
 
 
 @contextmanager
-def group() -> Iterator[None]:
-    """Join the other ranks if torchrun started this process, and leave them at the end."""
+def group(device: str) -> Iterator[None]:
+    """Join the other ranks if torchrun started this process, and leave them at the end.
+
+    Args:
+        device: This rank's; CUDA ranks talk through NCCL, others through Gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or td.is_initialized():
         yield
         return
-    td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    td.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield
     finally:
         td.destroy_process_group()
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether the flag is set on any rank; the same answer on all of them."""
+    if world_size() == 1:
+        return flag
+    device = "cuda" if td.get_backend() == "nccl" else "cpu"
+    value = torch.tensor([float(flag)], device=device)
+    td.all_reduce(value)
+    return bool(value > 0)
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether an error only says that another rank is gone, and not what went wrong there."""
+    return world_size() > 1 and (isinstance(error, td.DistError) or "gloo" in str(error).lower())
 
 
 def sum_flat(tensors: Iterable[Tensor], weight: float = 1.0) -> None:

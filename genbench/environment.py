@@ -3,13 +3,14 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from genbench.record import Environment
 
-__all__ = ["environment", "peak_bytes", "reset_peak"]
+__all__ = ["checkout", "environment", "peak_bytes", "reset_peak"]
 
 _PACKAGES = ("genbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -26,7 +27,7 @@ def environment(device: str, batch: int, hashes: dict[str, str]) -> Environment:
 
     from genbench import dist
 
-    commit, dirty = _commit()
+    commit, dirty = checkout()
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
     return Environment(
         commit=commit,
@@ -77,7 +78,7 @@ def _processor() -> str:
 
 
 @lru_cache
-def _commit() -> tuple[str | None, bool | None]:
+def checkout() -> tuple[str | None, bool | None]:
     """Commit of the checkout that this package is run from, and whether it has changes."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
@@ -85,8 +86,8 @@ def _commit() -> tuple[str | None, bool | None]:
     try:
         head = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--", "genbench", "baselines")
-    except (OSError, subprocess.CalledProcessError):
-        return None, None  # no git on this machine, or a folder that git does not trust
+    except (OSError, subprocess.SubprocessError):
+        return None, None  # no git here, a folder that git does not trust, a slow disk
     return head, bool(changes)
 
 
@@ -108,7 +109,8 @@ def reset_peak(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     elif os.access("/proc/self/clear_refs", os.W_OK):
-        Path("/proc/self/clear_refs").write_text("5")  # "5" resets VmHWM, see proc(5)
+        with suppress(OSError):  # some containers show the file and refuse the write
+            Path("/proc/self/clear_refs").write_text("5")  # "5" resets VmHWM, see proc(5)
 
 
 def peak_bytes(device: str) -> int | None:

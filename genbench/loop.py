@@ -162,8 +162,9 @@ class Loop:
         self.losses: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
         self._stream = Stream(len(images), seed, images.device)
-        self._flops: dict[tuple[tuple[int, ...], int | str | None], float] = {}
-        self._per_step = 1  # updates in a step; measured by the first one
+        # by (images over all ranks, shape of one, phase): what a step costs on all ranks together
+        self._flops: dict[tuple[int, tuple[int, ...], int | str | None], float] = {}
+        self._per_step = max(1, len(self.update.optimizers))  # updates; each step measures it
         state = baseline.state_dict()
         self._live = [t for t in state.values() if t.is_floating_point()]
         self._rest = [t for t in state.values() if not t.is_floating_point()]
@@ -173,6 +174,8 @@ class Loop:
             self.ema = {name: t.clone() for name, t in state.items()}
             self._average = [t for t in self.ema.values() if t.is_floating_point()]
             self._average_rest = [t for t in self.ema.values() if not t.is_floating_point()]
+        if self.update.optimizers and config.batch < dist.world_size():
+            raise ConfigError(f"batch={config.batch} does not fill {dist.world_size()} ranks")
         if self.update.optimizers and not budget.limits:
             raise ConfigError(
                 "a family that trains needs a budget: set budget.images, for example"
@@ -212,25 +215,29 @@ class Loop:
         self.update.scale_learning_rate(self._learning_rate())
         torch.manual_seed(fold(self.seed, "step", self.meter.steps, rank))  # noqa: TID251 - dropout
         updates = self.update.updates
-        self._run_family(x, cond, noise)
+        self._run_family(x, cond, noise, size)
         dist.sum_flat(self._buffers, 1 / ranks)  # running statistics: the mean over ranks
         self._per_step = self.update.updates - updates
+        if self._per_step == 0:
+            raise ConfigError("step() must call update() at least once")
         self.position += size
         self.meter.images += size * self._per_step
         self.meter.steps += 1
         self._move_average(size * self._per_step)
         self.meter.seconds += self._slowest(time.perf_counter() - begin)
 
-    def _run_family(self, x: Tensor, cond: Any, noise: Noise) -> None:
+    def _run_family(self, x: Tensor, cond: Any, noise: Noise, size: int) -> None:
         half = self.config.precision == "bfloat16"
         cast = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
-        signature = (tuple(x.shape), self.baseline.phase(self.update.progress))
+        signature = (size, tuple(x.shape[1:]), self.baseline.phase(self.update.progress))
         counter = None if signature in self._flops else FlopCounterMode(display=False)
         with cast, counter or nullcontext():
             losses = self.baseline.step(x, cond, noise, self.update)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         if counter is not None:
-            self._flops[signature] = float(counter.get_total_flops()) * dist.world_size()
+            flops = torch.tensor([counter.get_total_flops()], dtype=torch.float64, device=x.device)
+            dist.sum_flat([flops])
+            self._flops[signature] = float(flops)
         self.meter.flops += self._flops[signature]
 
     def _learning_rate(self) -> float:
@@ -273,6 +280,15 @@ class Loop:
                         f"loss {name!r} is {value} after {self.meter.steps} steps"
                     )
             self.history.append({"point": point, "images": self.meter.images, **values})
+            self._check_tensors()
+
+    def _check_tensors(self) -> None:
+        """Refuse a family that replaces its tensors: the average would follow the old ones."""
+        now = {t.data_ptr() for t in self.baseline.state_dict().values()}
+        if now != {t.data_ptr() for t in (*self._live, *self._rest)}:
+            raise ConfigError(
+                "step() replaced a parameter or buffer; change it in place (copy_, lerp_, ...)"
+            )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the rest of the training depends on: tensors, and JSON-able facts."""
@@ -291,7 +307,8 @@ class Loop:
             "meter": vars(self.meter),
             "position": self.position,
             "per_step": self._per_step,
-            "flops": [[list(shape), phase, f] for (shape, phase), f in self._flops.items()],
+            "flops": [[n, list(s), phase, f] for (n, s, phase), f in self._flops.items()],
+            "losses": {name: float(loss) for name, loss in self.losses.items()},
             "history": self.history,
             "scalars": scalars,
         }
@@ -307,7 +324,8 @@ class Loop:
             _load_optimizer(optimizer, f"optimizer/{name}/", tensors, info["scalars"])
         self.meter = Meter(**info["meter"])
         self.position, self._per_step = info["position"], info["per_step"]
-        self._flops = {(tuple(shape), phase): f for shape, phase, f in info["flops"]}
+        self._flops = {(n, tuple(s), phase): f for n, s, phase, f in info["flops"]}
+        self.losses = {name: torch.tensor(loss) for name, loss in info["losses"].items()}
         self.history = list(info["history"])
 
 

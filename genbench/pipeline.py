@@ -1,5 +1,6 @@
 """One cell through its four stages: train, sample, features, score. A failure becomes a record."""
 
+import hashlib
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from genbench.stats import Score
 from genbench.store import Artifact, Store, StoreError
 from genbench.train import train
 
-__all__ = ["failure_record", "run_cell"]
+__all__ = ["run_cell"]
+
+_PEER_SECONDS = 1.0  # for the rank that failed first to save its record
 
 Stage = Literal["load", "train", "sample", "features", "score", "worker"]
 
@@ -34,25 +37,28 @@ def run_cell(cell: Cell, store: Store, runtime: Runtime) -> Record:
     folder that cannot be written) pass through.
     """
     run = _Run(cell, store, runtime)
+    before = store.record(cell.key)
     try:
         with time_limit(runtime.timeout):
             record = run.record()
+        if dist.rank() == 0:
+            store.put_record(record)
     except StoreError:
         raise  # no record could be written either
-    except Exception as error:  # noqa: BLE001 - whatever a family raises is data
-        record = failure_record(cell, run.stage, error, store, run.kind)
-    if dist.rank() == 0:
+    except (Exception, SystemExit) as error:
+        if runtime.interrupts.requested:
+            raise KeyboardInterrupt from error  # what breaks while ranks stop is no failure
+        record = _failure(cell, run.stage, error, runtime, run.kind)
+        if dist.lost_peer(error):
+            time.sleep(_PEER_SECONDS)  # the rank that failed first says why
+            found = store.record(cell.key)
+            record = record if found is None or found == before else found
         store.put_record(record)
     return record
 
 
-def rerun_command(cell: Cell, store: Store) -> str:
-    """The command that runs this one cell again."""
-    return f"genbench run --out {store.root} --cell {cell.key}"
-
-
-def failure_record(
-    cell: Cell, stage: Stage, error: BaseException, store: Store, kind: str = ""
+def _failure(
+    cell: Cell, stage: Stage, error: BaseException, runtime: Runtime, kind: str = ""
 ) -> Record:
     """The record of a cell that raised `error` in `stage`."""
     lines = traceback.format_exception(type(error), error, error.__traceback__)
@@ -61,7 +67,7 @@ def failure_record(
         type=type(error).__name__,
         message=str(error) or type(error).__name__,
         traceback="".join(lines),
-        rerun=rerun_command(cell, store),
+        rerun=runtime.rerun(cell.key),
     )
     status: Literal["timeout", "failed"] = (
         "timeout" if isinstance(error, CellTimeoutError) else "failed"
@@ -99,6 +105,12 @@ class _Run:
             raise RuntimeError(
                 f"the code of {spec.train.baseline} changed since this cell was planned; "
                 "run the suite again"
+            )
+        planned = spec.train.data
+        if planned and data.fingerprint(spec.train.dataset, self.runtime.data_root) != planned:
+            raise RuntimeError(
+                f"the files of {spec.train.dataset} changed since this cell was planned; run the "
+                "suite again"
             )
         trained = self._stage(
             "train",
@@ -186,7 +198,10 @@ class _Run:
         return extractor
 
     def _made(self, metric: MetricSpec, made: Artifact) -> Features:
-        return self._features(metric, self.cell.sample.key, lambda: made.tensors["images"])
+        images = made.tensors["images"]
+        # by content: samples that were made again on another device have features of their own
+        source = hashlib.sha256(images.tobytes()).hexdigest()
+        return self._features(metric, source, lambda: images)
 
     def _real(self, metric: MetricSpec) -> Features | None:
         if not metric.reference:

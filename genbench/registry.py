@@ -52,7 +52,10 @@ class Family:
     @property
     def summary(self) -> str:
         """The first line of the module's docstring."""
-        doc = ast.get_docstring(ast.parse(self.path.read_text("utf-8"))) or ""
+        try:
+            doc = ast.get_docstring(ast.parse(self.path.read_text("utf-8"))) or ""
+        except SyntaxError as error:
+            return f"cannot be read: {error.msg} in line {error.lineno}"
         return doc.partition("\n")[0].strip()
 
 
@@ -92,7 +95,13 @@ def load(name: str) -> "type[Baseline[Any]]":
     from genbench.api import Baseline
 
     family = _family(name)
-    module = importlib.import_module(family.module)
+    try:
+        module = importlib.import_module(family.module)
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"baseline {name!r} in {family.path} cannot be imported ({type(error).__name__}: "
+            f"{error}); mend it, or leave it out with baseline=NAMES"
+        ) from error
     if family.attribute:
         classes = [getattr(module, family.attribute)]
     else:

@@ -4,6 +4,7 @@ Nothing here is part of a spec. What changes the last digits of a result (device
 threads, images at a time) is named by the record.
 """
 
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -130,3 +131,10 @@ class Runtime:
     checkpoint_seconds: float = 15.0
     progress: Callable[[Progress], None] = _silent
     interrupts: Interrupts = field(default_factory=Interrupts)
+
+    def rerun(self, key: str) -> str:
+        """The command that runs the one cell `key` again."""
+        command = ["genbench", "run", "--out", str(self.out), "--cell", key]
+        if self.data_root is not None:
+            command.append(f"data.root={self.data_root}")
+        return shlex.join(command)

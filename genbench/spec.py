@@ -106,7 +106,7 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 class Spec(BaseModel):
     """Base of every specification: frozen, unknown keys refused, named by its content."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def key(self) -> str:

@@ -31,6 +31,10 @@ from genbench.spec import Cell, canonical_json
 __all__ = ["Artifact", "Store", "StoreError", "atomic_write"]
 
 
+_UMASK = os.umask(0)  # it can only be read by setting it
+os.umask(_UMASK)
+
+
 class StoreError(Exception):
     """The results folder cannot be used; the message is one sentence."""
 
@@ -59,6 +63,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         )
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o666 & ~_UMASK)  # mkstemp's own mode keeps others from reading
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -172,8 +177,11 @@ class Store:
         from safetensors.numpy import load
 
         folder = self.root / "artifacts" / stage
-        for path in sorted(folder.glob(f"{key}.*.safetensors"), key=_age):
-            data = path.read_bytes()
+        for path in sorted(folder.glob(f"{key}.*.safetensors")):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:  # another process has just replaced it
+                continue
             if _digest(data)[:16] != path.name.split(".")[-2]:
                 self._set_aside(path, f"{stage} file {path.name}", "checksum mismatch")
                 continue
@@ -205,17 +213,17 @@ class Store:
         # The file stays: unlinking it would let two holders lock two different files.
 
     def _set_aside(self, path: Path, what: str, why: object) -> None:
-        path.replace(path.with_name(path.name + ".damaged"))
         reason = str(why).splitlines()[0]
-        self._warn(f"{what} is damaged ({reason}); it was set aside and will be made again")
+        try:
+            path.replace(path.with_name(path.name + ".damaged"))
+        except OSError as error:  # a read-only folder, or another process was quicker
+            self._warn(f"{what} is damaged ({reason}) and stays there ({error.strerror})")
+        else:
+            self._warn(f"{what} is damaged ({reason}); it was set aside and will be made again")
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _age(path: Path) -> float:
-    return -path.stat().st_mtime
 
 
 def _info(data: bytes) -> dict[str, Any]:

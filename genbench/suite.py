@@ -179,6 +179,9 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
         ConfigError: For an unknown dataset, metric, extractor, baseline, setting or option.
     """
     data.check(suite.dataset)
+    if suite.reference not in data.SPLITS:
+        where = f"suite {suite.name!r}: reference {suite.reference!r}"
+        raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")
     fingerprint = data.fingerprint(suite.dataset, data_root)
     scored = tuple(_metric(suite, name) for name in suite.metrics)
     cells = [
@@ -191,6 +194,8 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
 
 def _metric(suite: Suite, name: str) -> MetricSpec:
     metric = metrics.get(name)
+    if suite.n < metric.least:
+        raise ConfigError(f"metric {name!r} needs n={metric.least} or more, not n={suite.n}")
     return MetricSpec(
         name=name,
         extractor=suite.extractor,

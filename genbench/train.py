@@ -106,11 +106,12 @@ def _run(loop: Loop, spec: TrainSpec, store: Store, runtime: Runtime) -> None:
             rate = (loop.meter.images - images) / (now - begin)
             runtime.progress(_progress(loop, rate))
             reported = now
-        if now - saved > wait or runtime.interrupts.requested:
+        stop = dist.anywhere(runtime.interrupts.requested)
+        if now - saved > wait or stop:
             _save(loop, spec, store)
             saved = clock()
             wait = max(runtime.checkpoint_seconds, (saved - now) / _CHECKPOINT_SHARE)
-        if runtime.interrupts.requested:
+        if stop:
             raise KeyboardInterrupt
 
 

@@ -25,11 +25,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from genbench.environment import checkout
 from genbench.runtime import Runtime
-from genbench.spec import Cell, ConfigError, parse
+from genbench.spec import Cell, ConfigError, nearest, parse
 from genbench.store import Store, StoreError
 
-__all__ = ["configure", "main"]
+__all__ = ["check_device", "configure", "main"]
 
 _PARENT_SECONDS = 0.5  # between two looks at whether the parent lives
 
@@ -41,15 +42,31 @@ def configure(runtime: Runtime) -> None:
     import torch
 
     if runtime.device == "auto":
-        local = os.environ.get("LOCAL_RANK", "0")
-        runtime.device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+        runtime.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if runtime.device == "cuda":
+        runtime.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    check_device(runtime.device)
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
+    checkout()  # now: a commit that is made while cells run is not what they ran
     torch.use_deterministic_algorithms(True, warn_only=True)
     # TensorFloat-32 and benchmark mode change results from run to run or from card to card
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ConfigError: With the devices that it has.
+    """
+    import torch
+
+    there = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in there and not (device == "cuda" and len(there) > 2):
+        raise ConfigError(f"no device {device!r} here; {nearest(device, there)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,7 +124,7 @@ def _single(path: Path | None, store: Store, runtime: Runtime) -> int:
     from genbench import dist
     from genbench.pipeline import run_cell
 
-    with dist.group():
+    with dist.group(runtime.device):
         record = run_cell(cell, store, runtime)
         if dist.rank() == 0:
             sys.stdout.write(f"{store.record_path(record.key)}\n")

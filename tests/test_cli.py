@@ -108,6 +108,12 @@ MISTAKES = [
         "unknown task 'clas_label'; did you mean 'class_label'?",
     ),
     (["run", "smoke", "n=0"], "n: .*greater than or equal to 2"),
+    (["run", "smoke", "n=5"], "metric 'is' needs n=10 or more, not n=5"),
+    (["run", "smoke", "reference=tset"], "reference 'tset' is no split; did you mean 'test'?"),
+    (["run", "smoke", "ddpm.lr=inf"], "ddpm: lr: .*finite number"),
+    (["run", "smoke", "budget.flops=inf"], "budget.flops: .*finite number"),
+    (["run", "smoke", "--device", "cdua"], "no device 'cdua' here; .*valid: auto, cpu"),
+    (["run", "smoke", "--cell", "abc", "--out", "x"], "--cell runs a cell as it was planned"),
     (["run", "smoke", "n"], "'n' is not of the form key=value"),
     (["run", "smoke", "--executor", "locl"], "unknown executor 'locl'; did you mean 'local'?"),
     (["run", "smoke", "data.root=/nowhere"], "data.root=/nowhere is not a folder"),
@@ -121,12 +127,40 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
 def test_a_mistake_is_one_sentence_with_the_nearest_name(arguments, message, capsys, tmp_path):
-    if arguments[0] == "run" and "--cell" not in arguments:
+    if arguments[0] == "run" and "--out" not in arguments and "--cell" not in arguments:
         arguments = [*arguments, "--out", str(tmp_path)]
     assert cli.main(arguments) == 2
     captured = capsys.readouterr()
     assert re.search(message.replace("?", r"\?"), captured.err), captured.err
     assert captured.err.count("\n") == 1 and captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--batch", "0"), ("--threads", "-1"), ("--timeout", "0"), ("--limit", "x")],
+)
+def test_numbers_that_make_no_sense_are_refused(flag, value, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "smoke", flag, value])
+    assert stop.value.code == 2
+    assert repr(value) in capsys.readouterr().err
+
+
+def test_changes_may_stand_behind_options(tmp_path, capsys):
+    assert cli.main(["run", "smoke", "--out", str(tmp_path), "bugdet.images=3"]) == 2
+    assert "did you mean 'budget'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["run", "smoke", "--ouf", "x"])
+    assert "unrecognized arguments: --ouf" in capsys.readouterr().err
+
+
+def test_a_family_that_cannot_be_imported_is_named(tmp_path):
+    extra = package(tmp_path / "path", {"typo": "import torhc", "cut": "def f("})
+    ran = genbench("run", "smoke", "baseline=typo", cwd=tmp_path, extra_path=extra)
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1
+    assert "baseline 'typo' in" in ran.stderr and "No module named 'torhc'" in ran.stderr
+    listed = genbench("ls", extra_path=extra)
+    assert listed.returncode == 0 and "cut" in listed.stdout and "cannot be read" in listed.stdout
 
 
 def test_mistakes_inside_a_suite_file_name_the_file(tmp_path, capsys):

@@ -121,6 +121,32 @@ def test_a_budget_is_needed_to_train_and_not_to_fit():
         loop().update("al", torch.zeros(()))
 
 
+def test_the_first_step_of_a_gan_knows_that_it_counts_twice():
+    done = run(loop(registry.load("dcgan"), Budget(images=12)))
+    assert (done.meter.images, done.meter.steps) == (12, 1)
+
+
+def test_a_step_without_an_update_is_explained():
+    class Idle(Conv):
+        def step(self, x, cond, noise, update):
+            return {}
+
+    with pytest.raises(ConfigError, match=r"step\(\) must call update\(\)"):
+        run(loop(Idle))
+
+
+def test_a_family_that_replaces_a_buffer_is_refused():
+    class Replaces(Conv):
+        def step(self, x, cond, noise, update):
+            self.seen = self.seen + len(x)
+            loss = self.two(self.one(x)).square().mean()
+            update("all", loss)
+            return {"loss": loss}
+
+    with pytest.raises(ConfigError, match="change it in place"):
+        run(loop(Replaces, ema=64.0))
+
+
 def test_phases_are_counted_apart():
     class Growing(Conv):
         def phase(self, progress):
@@ -218,7 +244,7 @@ def test_a_resumed_training_ends_in_the_same_bits(name):
     assert expected.keys() == got.keys()
     for key, value in expected.items():
         assert torch.equal(value, got[key]), key
-    for key in ("position", "per_step", "flops", "history", "scalars"):
+    for key in ("position", "per_step", "flops", "history", "scalars", "losses"):
         assert facts[key] == new_facts[key]
 
 

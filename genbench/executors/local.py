@@ -39,10 +39,14 @@ class _Worker:
         self.cell: Cell | None = None
         self.deadline = math.inf  # by the monotonic clock
         self.late = False
+        self._mark = 0  # size of the log when the cell began
         log.parent.mkdir(parents=True, exist_ok=True)
+        # what this process can import, its workers can, and nothing from the current folder
+        path = os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 command,
+                env={**os.environ, "PYTHONPATH": path},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -60,6 +64,7 @@ class _Worker:
     def start(self, cell: Cell) -> None:
         """Hand over a cell."""
         self.cell, self.deadline = cell, math.inf
+        self._mark = self.log.stat().st_size
         with suppress(BrokenPipeError):  # it just died: its "exit" event says so
             if self.process.stdin is not None:
                 self.process.stdin.write(cell.model_dump_json() + "\n")
@@ -71,8 +76,9 @@ class _Worker:
             os.killpg(self.process.pid, number)
 
     def tail(self) -> str:
-        """The last lines that the worker wrote to stderr."""
-        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:])
+        """The last lines that the worker wrote to stderr since it took its cell up."""
+        text = self.log.read_bytes()[self._mark :].decode("utf-8", "replace")
+        return "\n".join(text.splitlines()[-_LOG_LINES:])
 
 
 class Local:
@@ -138,7 +144,7 @@ class Local:
     def _command(self) -> list[str]:
         r = self._runtime
         threads = r.threads or max(1, (os.cpu_count() or 1) // self._slots)
-        command = [sys.executable, "-m", "genbench.worker", "--serve", "--out", str(r.out)]
+        command = [sys.executable, "-P", "-m", "genbench.worker", "--serve", "--out", str(r.out)]
         command += ["--device", r.device, "--threads", str(threads), "--batch", str(r.batch)]
         command += ["--checkpoint-seconds", str(r.checkpoint_seconds)]
         if r.data_root is not None:
@@ -149,11 +155,11 @@ class Local:
 
     def _next(self) -> Iterator[Record]:
         """Wait a moment for something to happen; yields the records that it leads to."""
+        self._kill_late()
         worker: _Worker
         try:
             worker, event = self._events.get(timeout=0.2)
         except queue.Empty:
-            self._kill_late()
             return
         if "fatal" in event:
             raise StoreError(event["fatal"])
@@ -196,7 +202,7 @@ class Local:
         return self._failure(cell, "WorkerCrash", message, worker.tail())
 
     def _failure(self, cell: Cell, kind: str, message: str, log: str) -> Record:
-        rerun = f"genbench run --out {self._runtime.out} --cell {cell.key}"
+        rerun = self._runtime.rerun(cell.key)
         error = Failure(stage="worker", type=kind, message=message, traceback=log, rerun=rerun)
         record = Record(
             key=cell.key,

@@ -125,4 +125,4 @@ def score(made: FeatureSet, real: FeatureSet | None) -> Score:
     return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=f"Student, {SPLITS} splits")
 
 
-METRIC = Metric("is", "IS", "higher", needs="probs", reference=False, score=score)
+METRIC = Metric("is", "IS", "higher", needs="probs", reference=False, score=score, least=SPLITS)

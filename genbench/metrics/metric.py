@@ -37,6 +37,7 @@ class Metric:
         direction: Which values are better.
         needs: What it reads of a feature set.
         reference: Whether it compares with real images.
+        least: The fewest samples that it can score.
         score: The function; called by way of `metric(made, real)`, which checks its input.
     """
 
@@ -46,6 +47,7 @@ class Metric:
     needs: Literal["features", "probs"]
     reference: bool
     score: Callable[[FeatureSet, FeatureSet | None], Score]
+    least: int = 2
 
     def __call__(self, made: FeatureSet, real: FeatureSet | None = None) -> Score:
         """Score the samples `made`, against `real` images where the metric has a reference.
