@@ -1,6 +1,7 @@
 """Whole cells: same bits twice, stages skipped, damage redone, failures as records."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -42,6 +43,8 @@ def mine(tmp_path, monkeypatch):
         "slow": toy("Slow", step="import time; time.sleep(0.5)"),
         "hangs": toy("Hangs", step="import time, signal; signal.pthread_sigmask(signal.SIG_BLOCK,"
         " [signal.SIGALRM]); time.sleep(60)"),
+        "mine_rank": toy("Rank", step="import torch.distributed as td; assert td.get_rank() == 0,"
+        " 'only here'"),
         "dies": toy("Dies", step="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     }  # fmt: skip
     package(tmp_path / "path", families)
@@ -163,22 +166,27 @@ def test_local_and_inline_give_the_same_bits(done, tmp_path):
     assert len(trainings) == 3  # both rows of ddpm share one
 
 
-def test_two_ranks_sample_what_one_process_samples(done, tmp_path):
-    todo, store, _ = done
-    cell = todo[1]
-    trained = store.get("train", cell.sample.train.key)
-    Store(tmp_path).put("train", cell.sample.train.key, trained.tensors, trained.info)
-    alone = tmp_path / "alone"
-    Store(alone).put("train", cell.sample.train.key, trained.tensors, trained.info)
-    run_inline(alone, [cell], batch=5)
-    path = tmp_path / "cell.json"
+def torchrun(cell, out):
+    """Run a cell on two ranks."""
+    path = out / "cell.json"
     path.write_text(cell.model_dump_json())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "genbench.worker", str(path), "--out", str(tmp_path), "--device", "cpu"]
-    ran = subprocess.run(
+    command += ["-m", "genbench.worker", str(path), "--out", str(out), "--device", "cpu"]
+    return subprocess.run(
         [*command, "--batch", "5", "--threads", "1"],
-        env=environment(), capture_output=True, text=True, timeout=120,
+        env=dict(os.environ) if "mine" in cell.sample.train.baseline else environment(),
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+
+
+def test_two_ranks_sample_what_one_process_samples(done, tmp_path):
+    todo, store, _ = done
+    cell, alone = todo[1], tmp_path / "alone"
+    trained = store.get("train", cell.sample.train.key)
+    for out in (tmp_path, alone):
+        Store(out).put("train", cell.sample.train.key, trained.tensors, trained.info)
+    run_inline(alone, [cell], batch=5)
+    ran = torchrun(cell, tmp_path)
     assert ran.returncode == 0, ran.stderr
     record = Store(tmp_path).record(cell.key)
     assert record.environment.world_size == 2 and record.status == "ok"
@@ -186,6 +194,15 @@ def test_two_ranks_sample_what_one_process_samples(done, tmp_path):
         Store(out).get("sample", cell.sample.key).tensors["images"] for out in (tmp_path, alone)
     )
     assert sharded.tobytes() == single.tobytes()
+
+
+def test_the_rank_that_fails_first_writes_the_record(tmp_path, mine):
+    (cell,) = cells(suite_file(tmp_path, ['baseline = "mine_rank"']))
+    ran = torchrun(cell, tmp_path)
+    assert ran.returncode != 0
+    record = Store(tmp_path).record(cell.key)
+    assert record.status == "failed" and record.error.stage == "train"
+    assert record.error.message == "only here"
 
 
 def test_the_worker_runs_one_cell_and_explains_what_it_cannot_read(done, tmp_path):
