@@ -182,7 +182,7 @@ def test_a_read_only_folder_ends_in_one_sentence(tmp_path):
 
 def test_a_disk_that_fills_up_ends_in_one_sentence_and_loses_nothing(tmp_path):
     path, out = suite_file(tmp_path, [ROWS[2], ROWS[0]]), tmp_path / "out"
-    small = 200_000  # bytes that a file may have: enough for the first cell, not for weights
+    small = 300_000  # bytes that a file may have: enough for the first cell, not for weights
     ran = genbench(
         "run", path, "--out", out,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
@@ -244,7 +244,7 @@ def test_ls_and_doctor_say_what_there_is(capsys):
 # --- kills and interruptions ---------------------------------------------------------------------
 
 SLOW = ["--threads", "1", "--checkpoint-seconds", "0.1", "--batch", "4"]
-CHANGES = ["budget.images=60000", "n=32"]
+CHANGES = ["budget.images=20000", "n=32"]
 MOMENTS = {
     "in training": "artifacts/checkpoint/*.safetensors",
     "in sampling": "artifacts/train/*.safetensors",
