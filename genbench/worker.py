@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _serve(store, runtime)
             return _single(arguments.cell, store, runtime)
     except KeyboardInterrupt:
+        if arguments.serve:
+            os._exit(130)  # all is saved; taking torch down in order would take a second
         return 130
     except (ConfigError, StoreError) as error:
         _warn(str(error))

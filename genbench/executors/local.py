@@ -27,7 +27,7 @@ from genbench.store import Store, StoreError
 __all__ = ["Local"]
 
 _GRACE = 10.0  # seconds that a worker has to report its own time-out before it is killed
-_STOP_SECONDS = 1.2  # to save a checkpoint after Ctrl-C
+_STOP_SECONDS = 1.0  # to save a checkpoint after Ctrl-C
 _LOG_LINES = 30
 
 
