@@ -261,7 +261,20 @@ def test_training_leaves_the_global_generator_to_its_seed_alone():
 # --- bad numbers ---------------------------------------------------------------------------------
 
 
-def test_a_gradient_that_is_not_finite_is_refused_before_it_is_applied():
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_found(clip):
+    class Broken(Conv):
+        def step(self, x, cond, noise, update):
+            value = self.two(self.one(x)).sum()
+            loss = (value * 0).sqrt()  # 0, and its gradient is 0 / 0
+            update("all", loss)
+            return {"loss": loss}
+
+    with pytest.raises(NonFiniteError, match="a weight is NaN|the gradient 'all' is nan"):
+        run(loop(Broken, clip=clip), steps=1)
+
+
+def test_a_loss_that_is_not_finite_is_refused_before_it_is_applied():
     class Broken(Conv):
         def step(self, x, cond, noise, update):
             loss = self.two(self.one(x)).mean() * (float("nan") if update.progress > 0.3 else 1.0)
@@ -269,7 +282,7 @@ def test_a_gradient_that_is_not_finite_is_refused_before_it_is_applied():
             return {"loss": loss}
 
     made = loop(Broken)
-    with pytest.raises(NonFiniteError, match=r"gradient of loss 'all' is not finite .*40\.0%"):
+    with pytest.raises(NonFiniteError, match=r"the loss 'all' is nan after 40\.0%"):
         run(made)
     assert all(torch.isfinite(p).all() for p in made.baseline.parameters())
 

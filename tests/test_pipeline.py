@@ -119,7 +119,7 @@ def test_failures_are_records_and_the_others_finish(tmp_path, mine):
     assert by_name["good"].status == "ok"
     expected = {
         "raises": ("failed", "train", "KeyError", "'lost'"),
-        "nans": ("failed", "train", "NonFiniteError", "gradient of loss 'net' is not finite"),
+        "nans": ("failed", "train", "NonFiniteError", "the loss 'net' is nan"),
         "nansample": ("failed", "sample", "NonFiniteError", "samples 0 to 31 have NaN"),
         "slow": ("timeout", "train", "CellTimeoutError", "longer than its limit of 1.2 s"),
     }
