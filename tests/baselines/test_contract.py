@@ -230,7 +230,7 @@ def _steps(name: str) -> dict[str, Tensor]:
 def test_two_ranks_train_as_one(tmp_path: Any) -> None:
     names = trainable()
     torch.multiprocessing.spawn(_rank, (str(tmp_path), names), nprocs=2)
-    states = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name in names:
         for key, value in states[0][name].items():
             assert torch.equal(value, states[1][name][key]), f"{name}: {key} differs between ranks"
