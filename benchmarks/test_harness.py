@@ -70,18 +70,24 @@ def test_training_loop_against_a_bare_loop(ratio, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("vae", {}), ("dcgan", {}), ("ddpm", {"sampler": "ddim", "steps": 50})],
+    ("name", "options", "size", "n"),
+    [
+        ("ddpm", {"sampler": "ddim", "steps": 50}, 8, 256),
+        ("vae", {}, 32, 10_000),
+        ("dcgan", {}, 32, 10_000),
+        ("vae", {}, 8, 20_000),
+        ("dcgan", {}, 8, 20_000),
+    ],
 )
-def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options):
-    dataset = data.load("digits", "train")
-    cls, config, baseline, described = model(name, dataset)
+def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options, size, n):
+    cls = registry.load(name)
+    config, described = cls.Config(), api.DataSpec("digits", 1, size, 10)
     train = TrainSpec(
         baseline=name, config=config.model_dump(mode="json"), dataset="digits", version="x"
     )
-    n = 256 if options else 20_000
     spec = SampleSpec(train=train, options=cls.Options(**options).model_dump(), n=n)
-    weights = to_arrays({f"model/{k}": v for k, v in baseline.state_dict().items()})
+    state = build(cls, config, described, 0).state_dict()
+    weights = to_arrays({f"model/{k}": v for k, v in state.items()})
     trained = Artifact(weights, {"data": vars(described)})
     store, runtime = Store(tmp_path), Runtime(out=tmp_path, device="cpu")
     alone = restore(cls, spec, trained, "cpu")
@@ -95,7 +101,7 @@ def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options)
                 index = range(start, min(start + runtime.batch, n))
                 alone.sample(api.Unconditional(), api.Noise(0, index), **spec.options)
 
-    ratio(ours, peer, pairs=6)
+    ratio(ours, peer, pairs=8)
 
 
 def test_share_of_quick_that_is_training_sampling_and_features(benchmark, tmp_path):

@@ -22,7 +22,8 @@ from genbench.train import build, from_arrays
 __all__ = ["draw", "restore", "sample", "to_uint8"]
 
 _KEEP_SECONDS = 1.0  # a batch that took less is made again rather than saved apart
-_REPEAT_SECONDS = 0.3  # fast families are timed again for this long: one call is mostly warm-up
+_SHORT = 0.1  # seconds; of batches that took less, the best is the time that is reported
+_CALLS = 5  # of a short batch, at least
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def draw(
         NonFiniteError: When a pixel is NaN or infinite.
         ValueError: When shape or range break the contract.
     """
-    where = torch.as_tensor(index, dtype=torch.int64, device=device)
+    where = torch.arange(index.start, index.stop, device=device)
     cond = task(spec.train.task).conditions(where, classes)
     noise = Noise(spec.seed, where, stream="sample", device=device)
     half = spec.train.config.get("precision") == "bfloat16"
@@ -71,7 +72,7 @@ def draw(
         images = baseline.sample(cond, noise, **spec.options).float()
     if images.ndim != 4 or len(images) != len(index):
         raise ValueError(f"sample() gave shape {tuple(images.shape)} for {len(index)} conditions")
-    low, high = float(images.min()), float(images.max())
+    low, high = torch.stack(images.aminmax()).tolist()
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise NonFiniteError(
             f"samples {index.start} to {index.stop - 1} have NaN or infinite pixels"
@@ -98,78 +99,86 @@ def sample(
     starts = range(0, spec.n, runtime.batch)
     batches = [range(a, min(a + runtime.batch, spec.n)) for a in starts]
     mine = batches[dist.rank() :: dist.world_size()]
-    parts: dict[int, Artifact] = {}
-    for done, index in enumerate(mine):
-        part = store.get("samples", _part(spec, index))
-        if part is None:
-            with count_nfe(baseline) as nfe:
+    key, parts = spec.key, dict[int, Artifact]()
+    spent = 0.0
+    with count_nfe(baseline) as nfe:
+        for done, index in enumerate(mine):
+            part = store.get("samples", _part(key, index))
+            if part is None:
                 part = _batch(drawing, index, nfe, device)
-            if part.info["seconds"] > _KEEP_SECONDS or dist.world_size() > 1:
-                store.put("samples", _part(spec, index), part.tensors, part.info)
-        parts[index.start] = part
-        spent = sum(p.info["seconds"] for p in parts.values())
-        left = spent / (done + 1) * (len(mine) - done - 1)
-        rate = runtime.batch / max(part.info["seconds"], 1e-9)
-        runtime.progress(Progress("sample", (done + 1) / len(mine), rate, left))
+                if part.info["seconds"] > _KEEP_SECONDS or dist.world_size() > 1:
+                    store.put("samples", _part(key, index), part.tensors, part.info)
+            parts[index.start] = part
+            spent += part.info["seconds"]
+            left = spent / (done + 1) * (len(mine) - done - 1)
+            rate = runtime.batch / max(part.info["seconds"], 1e-9)
+            runtime.progress(Progress("sample", (done + 1) / len(mine), rate, left))
     dist.barrier()
     for index in batches:  # what other ranks drew
         if index.start not in parts:
-            part = store.get("samples", _part(spec, index))
+            part = store.get("samples", _part(key, index))
             if part is None:
                 raise RuntimeError(f"the batch of samples from {index.start} on was not saved")
             parts[index.start] = part
-    artifact = _join([parts[index.start] for index in batches], spec, runtime)
-    _time_again(drawing, batches[0], device, artifact)
+    made = [parts[index.start] for index in batches]
+    artifact = _join(made, _best(drawing, made, batches[0], device), spec, runtime)
     dist.barrier()
     if dist.rank() == 0:
-        store.put("sample", spec.key, artifact.tensors, artifact.info)
+        store.put("sample", key, artifact.tensors, artifact.info)
         for index in batches:
-            store.drop("samples", _part(spec, index))
+            store.drop("samples", _part(key, index))
     dist.barrier()
     return artifact
 
 
-def _part(spec: SampleSpec, index: range) -> str:
-    return f"{spec.key}-{index.start}-{index.stop}"
+def _part(key: str, index: range) -> str:
+    return f"{key}-{index.start}-{index.stop}"
 
 
 def _batch(
     drawing: Callable[[range], Tensor], index: range, nfe: NFE, device: torch.device
 ) -> Artifact:
+    before = nfe.rows
     begin = _clock(device)
     images = drawing(index)
     seconds = _clock(device) - begin
-    info = {"seconds": seconds, "nfe": nfe.per_sample(len(index)), "params": nfe.params}
+    info = {
+        "seconds": seconds,
+        "nfe": (nfe.rows - before) / len(index),
+        "params": nfe.params,
+    }
     return Artifact({"images": to_uint8(images).cpu().numpy()}, info)
 
 
-def _join(parts: list[Artifact], spec: SampleSpec, runtime: Runtime) -> Artifact:
+def _join(parts: list[Artifact], best: float, spec: SampleSpec, runtime: Runtime) -> Artifact:
     images = np.concatenate([part.tensors["images"] for part in parts])
     evaluations = sum(part.info["nfe"] * len(part.tensors["images"]) for part in parts)
-    seconds = sum(part.info["seconds"] for part in parts)
     info = {
         "nfe": evaluations / spec.n,
         "params": parts[0].info["params"],
-        "seconds": seconds,
-        "ms_per_image": 1000 * seconds / spec.n,
+        "seconds": sum(part.info["seconds"] for part in parts),
+        "ms_per_image": 1000 * best,
         "batch": min(runtime.batch, spec.n),
     }
     return Artifact({"images": images}, info)
 
 
-def _time_again(
-    drawing: Callable[[range], object], index: range, device: torch.device, made: Artifact
-) -> None:
-    """Replace the time per image by the best of several calls, where a call is short."""
-    spent = made.info["ms_per_image"] * len(index) / 1000
-    if spent > _REPEAT_SECONDS / 3:
-        return
-    best, begin = spent, _clock(device)
-    while _clock(device) - begin < _REPEAT_SECONDS:
-        start = _clock(device)
+def _best(
+    drawing: Callable[[range], object], made: list[Artifact], index: range, device: torch.device
+) -> float:
+    """Seconds per image: over all of them, or of the best of `_CALLS` batches if these are short.
+
+    A first call is mostly warm-up; where there were too few calls, the first batch is drawn again.
+    """
+    times = [part.info["seconds"] for part in made if len(part.tensors["images"]) == len(index)]
+    if min(times) > _SHORT:
+        images = sum(len(part.tensors["images"]) for part in made)
+        return float(sum(part.info["seconds"] for part in made)) / images
+    for _ in range(_CALLS - len(times)):
+        begin = _clock(device)
         drawing(index)
-        best = min(best, _clock(device) - start)
-    made.info["ms_per_image"] = 1000 * best / len(index)
+        times.append(_clock(device) - begin)
+    return float(min(times)) / len(index)
 
 
 def _clock(device: torch.device) -> float:
