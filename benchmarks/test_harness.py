@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genbench import api, data, registry
 from genbench.loop import Loop, images_to_float
@@ -20,6 +21,7 @@ from genbench.tasks import task
 from genbench.train import build, to_arrays
 
 STEPS = 40
+EMA = get_ema_multi_avg_fn(0.999)
 
 
 def model(name: str, dataset: data.Dataset):
@@ -40,6 +42,7 @@ def test_training_loop_against_a_bare_loop(ratio, name):
     _, _, bare, _ = model(name, dataset)
     optimizers = bare.optimizers()
     params = {n: [p for g in o.param_groups for p in g["params"]] for n, o in optimizers.items()}
+    average = None if config.ema is None else AveragedModel(bare, multi_avg_fn=EMA)
     position = 0
 
     class Update:
@@ -65,8 +68,10 @@ def test_training_loop_against_a_bare_loop(ratio, name):
             x = images_to_float(dataset.images[rows])
             bare.step(x, api.Unconditional(), noise, update)
             position += config.batch
+            if average is not None:
+                average.update_parameters(bare)
 
-    ratio(ours, peer)
+    ratio(ours, peer, pairs=24)
 
 
 @pytest.mark.parametrize(

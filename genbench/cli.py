@@ -126,7 +126,7 @@ def _ls(arguments: argparse.Namespace) -> int:
         "suites": {name: suite.load(name).description for name in suite.names()},
         "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
         "datasets": data.describe(),
-        "extractors": {name: features.card(name)["about"] for name in features.names()},
+        "extractors": features.describe(),
         "metrics": {name: metrics.get(name).label for name in metrics.names()},
     }
     if arguments.json:

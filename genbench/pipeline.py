@@ -15,6 +15,7 @@ import torch
 from genbench import data, dist, features, metrics, registry
 from genbench.environment import environment, peak_bytes, reset_peak
 from genbench.features import Extractor, Features
+from genbench.metrics import FeatureSet
 from genbench.record import Counters, Failure, Record, Timings
 from genbench.runtime import CellTimeoutError, Progress, Runtime, time_limit
 from genbench.sample import sample
@@ -79,6 +80,13 @@ def _failure(
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _score(metric: MetricSpec, made: Features, real: Features | None) -> Score:
+    chosen = metrics.get(metric.name)
+    sets = [None if f is None else FeatureSet.of(f.features, f.probs) for f in (made, real)]
+    assert sets[0] is not None
+    return chosen(sets[0], sets[1], chosen.options.model_validate(dict(metric.options)))
 
 
 @dataclass
@@ -243,4 +251,4 @@ class _Run:
     def _scores(
         self, sets: dict[MetricSpec, tuple[Features, Features | None]]
     ) -> dict[str, Score]:
-        return {m.id: metrics.get(m.name)(made, real) for m, (made, real) in sets.items()}
+        return {m.id: _score(m, made, real) for m, (made, real) in sets.items()}

@@ -10,7 +10,15 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = [
     "Budget",
@@ -189,6 +197,9 @@ class MetricSpec(Spec):
         reference: `DATASET:SPLIT` for a distance, empty for a metric of the samples alone.
         n: Number of samples that are scored.
         weights: sha256 of the extractor's weights.
+        options: The metric's settings that differ from its defaults, e.g. `(("k", 5),)`.
+        notes: What else is part of the id: weights that are not the ones the extractor's name
+            stands for, another type of numbers.
     """
 
     name: str
@@ -197,11 +208,21 @@ class MetricSpec(Spec):
     reference: str = ""
     n: int = Field(ge=2)
     weights: str = ""
+    options: tuple[tuple[str, bool | int | float | str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out where they say nothing: older keys stay valid."""
+        content: dict[str, Any] = dump(self)
+        return {k: v for k, v in content.items() if v or k not in ("options", "notes")}
 
     @property
     def id(self) -> str:
         """For people and columns, e.g. `fd@digits-cnn/digits:train/n360`."""
+        options = [f"{name}={value}" for name, value in self.options]
         parts = [self.extractor, self.protocol, self.reference, f"n{self.n}"]
+        parts += [*options, *self.notes]
         return f"{self.name}@" + "/".join(part for part in parts if part)
 
 

@@ -17,6 +17,8 @@ class Score(BaseModel):
         ci95: 95 % interval, or None.
         n: Number of samples that were scored.
         method: What the interval is over, e.g. "jackknife, 20 groups of samples".
+        spread: Where a metric is defined as a mean over splits or subsets: their standard
+            deviation (ddof = 0), which papers print beside it and which is no standard error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +28,7 @@ class Score(BaseModel):
     ci95: tuple[float, float] | None = None
     n: int
     method: str = ""
+    spread: float | None = None
 
 
 def student_t(df: int, level: float = 0.95) -> float:

@@ -1,23 +1,50 @@
 """Networks that turn images into features and class probabilities; listing them loads no torch."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pathlib import Path
 
-from genbench.features.base import Extractor, Features, WeightsError
+from genbench.features.base import Extractor, Features, TextExtractor, WeightsError
 from genbench.features.cards import card, names
+from genbench.features.catalog import NETWORKS, Request, describe, parse
 
-__all__ = ["Extractor", "Features", "WeightsError", "card", "load", "names"]
+__all__ = [
+    "Extractor",
+    "Features",
+    "Request",
+    "TextExtractor",
+    "WeightsError",
+    "card",
+    "describe",
+    "load",
+    "names",
+    "parse",
+]
 
-if TYPE_CHECKING:
-    from genbench.features.convnet import ConvExtractor
 
+def load(
+    name: str | Request,
+    weights: Path | None = None,
+    dtype: str = "float32",
+    compiled: bool = False,
+) -> Extractor:
+    """The network, on the CPU and in evaluation mode, its weights checked; see `catalog`.
 
-def load(name: str) -> "ConvExtractor":
-    """The network, on the CPU and in evaluation mode, its weights checked against its card.
+    Args:
+        name: E.g. "digits-cnn", "inception/clean", "open_clip:ViT-B-32:openai", "net.py:Net".
+        weights: A weights file of the user's, for networks that genbench does not ship.
+        dtype: "float32" or "bfloat16".
+        compiled: Compile the network first, where that is offered.
 
     Raises:
-        ConfigError: For an unknown name, with the nearest one.
-        WeightsError: For weights that are missing or not the ones of the card.
+        ConfigError: For an unknown name, with the nearest one, or an option that it does not have.
+        WeightsError: For weights that are missing or not the ones that the name stands for.
     """
-    from genbench.features.convnet import load_convnet  # loads torch
-
-    return load_convnet(name)
+    request = parse(name, weights, dtype, compiled) if isinstance(name, str) else name
+    if request.name in names():
+        module = "genbench.features.convnet"
+    elif request.name in NETWORKS:
+        module = NETWORKS[request.name].module
+    else:
+        module = "genbench.features.user"
+    extractor: Extractor = import_module(module).load(request)  # loads torch
+    return extractor

@@ -1,5 +1,6 @@
 """What every extractor is and gives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -7,7 +8,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Extractor", "Features", "WeightsError"]
+__all__ = ["Extractor", "Features", "TextExtractor", "WeightsError"]
 
 
 class WeightsError(RuntimeError):
@@ -21,25 +22,30 @@ class Features:
     Attributes:
         features: float32 of shape (N, D).
         probs: Class probabilities, float32 of shape (N, K), or None for a network without classes.
+        spatial: Features that keep positions, float32 of shape (N, S), or None; sFID reads them.
     """
 
     features: "Tensor"
-    probs: "Tensor | None"
+    probs: "Tensor | None" = None
+    spatial: "Tensor | None" = None
 
     def cpu(self) -> "Features":
         """The same in the CPU's memory."""
-        return Features(self.features.cpu(), None if self.probs is None else self.probs.cpu())
+        rest = (None if t is None else t.cpu() for t in (self.probs, self.spatial))
+        return Features(self.features.cpu(), *rest)
 
 
 class Extractor(Protocol):
     """A fixed network. Its answer for an image depends on no other image of the batch.
 
     Attributes:
-        name: Its name in metric ids, e.g. "digits-cnn".
+        name: Its name in metric ids, e.g. "digits-cnn", "open_clip:ViT-B-32:openai".
         protocol: Named preprocessing, "" for a network that has only one.
         dim: Number of features D.
         classes: Number of classes K, 0 for a network without.
         sha256: Of the weights file.
+        official: Whether these are the weights that the name stands for; others are named in ids.
+        settings: What else changes the last digits: {"dtype": "bfloat16", "compiled": "yes"}.
     """
 
     name: str
@@ -47,11 +53,21 @@ class Extractor(Protocol):
     dim: int
     classes: int
     sha256: str
+    official: bool
+    settings: dict[str, str]
 
     def __call__(self, images: "Tensor") -> Features:
-        """Features of uint8 images of shape (B, C, H, W), on the network's device."""
+        """Features of uint8 images of shape (B, C, H, W), C = 1 or 3, on the network's device."""
         ...
 
     def to(self, device: "torch.device | str") -> Self:
         """Move the network to a device."""
+        ...
+
+
+class TextExtractor(Extractor, Protocol):
+    """An extractor that maps text into the same space as images."""
+
+    def text(self, captions: Sequence[str]) -> "Tensor":
+        """Features of captions, float32 of shape (B, D)."""
         ...

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from genbench.features.base import Features
 from genbench.features.cards import WEIGHTS, card, read_weights
+from genbench.features.catalog import Request
+from genbench.spec import ConfigError
 
 __all__ = ["PREPROCESSING", "TOTAL_VARIANCE", "ConvExtractor", "ConvNet", "load_convnet"]
 
@@ -90,6 +92,8 @@ class ConvExtractor(nn.Module):
         self.dim = net.head.in_features
         self.classes = net.head.out_features
         self.sha256 = sha256
+        self.official = True
+        self.settings: dict[str, str] = {}
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Features:
@@ -112,6 +116,16 @@ def build(card: dict[str, Any]) -> ConvNet:
     """The untrained network that a card describes."""
     layers = [(int(channels), int(stride)) for channels, stride in card["layers"]]
     return ConvNet(card["size"], layers, card["classes"])
+
+
+def load(request: Request) -> ConvExtractor:
+    """A network that ships with genbench; see `features.load`."""
+    if request.weights or request.compiled or request.dtype != "float32":
+        raise ConfigError(
+            f"{request.name} comes with its weights and runs in float32 only; leave out "
+            "weights, compile and dtype, or choose another extractor"
+        )
+    return load_convnet(request.name)
 
 
 def load_convnet(name: str, folder: Path = WEIGHTS) -> ConvExtractor:

@@ -1,36 +1,67 @@
-"""Metrics: pure functions of features. One module per metric, found by a scan; loads no torch.
+"""Metrics: pure functions of features, or of pairs of images; found by a scan, without torch.
 
-A module of this package that defines `METRIC` is a metric, under that metric's name.
+A module of this package that defines `METRIC` or `METRICS` (of sets), `PAIR_METRIC` or
+`PAIR_METRICS` (of aligned pairs) adds them, each under its own name.
 """
 
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from genbench.metrics.metric import FeatureSet, Metric
+from genbench.metrics.metric import FeatureSet, Metric, PairMetric
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["FeatureSet", "Metric", "get", "names"]
+__all__ = ["FeatureSet", "Metric", "PairMetric", "expand", "find", "get", "names"]
 
 
 def names() -> list[str]:
-    """Short names of the metrics, e.g. "fd"."""
-    return sorted(_scan())
+    """Short names of the metrics of sets, e.g. "fd"."""
+    return sorted(name for name, metric in _scan().items() if isinstance(metric, Metric))
 
 
 def get(name: str) -> Metric:
-    """A metric by its short name; call it as `metric(made, real)`.
+    """A metric of sets by its short name; call it as `metric(made, real)`.
+
+    Raises:
+        ConfigError: For an unknown name, with the nearest one.
+    """
+    metric = _scan().get(name)
+    if not isinstance(metric, Metric):
+        raise ConfigError(f"unknown metric {name!r}; {nearest(name, names())}")
+    return metric
+
+
+def find(name: str) -> Metric | PairMetric:
+    """A metric of either kind by its short name.
 
     Raises:
         ConfigError: For an unknown name, with the nearest one.
     """
     if name not in _scan():
-        raise ConfigError(f"unknown metric {name!r}; {nearest(name, _scan())}")
+        raise ConfigError(f"unknown metric {name!r}; {nearest(name, _names_and_groups())}")
     return _scan()[name]
 
 
+def expand(name: str) -> list[str]:
+    """The metrics of a group, e.g. of "prdc", or the one metric of that name.
+
+    Raises:
+        ConfigError: For an unknown name, with the nearest one.
+    """
+    members = [m.name for m in _scan().values() if isinstance(m, Metric) and m.group == name]
+    return members or [find(name).name]
+
+
+def _names_and_groups() -> set[str]:
+    groups = {m.group for m in _scan().values() if isinstance(m, Metric) and m.group}
+    return set(_scan()) | groups
+
+
 @cache
-def _scan() -> dict[str, Metric]:
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    metrics = [m.METRIC for m in modules if hasattr(m, "METRIC")]
-    return {metric.name: metric for metric in metrics}
+def _scan() -> dict[str, Metric | PairMetric]:
+    found: list[Metric | PairMetric] = []
+    for module in (import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__)):
+        found += [getattr(module, n) for n in ("METRIC", "PAIR_METRIC") if hasattr(module, n)]
+        for several in ("METRICS", "PAIR_METRICS"):
+            found += getattr(module, several, ())
+    return {metric.name: metric for metric in found}

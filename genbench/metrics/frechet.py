@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.metrics.metric import FeatureSet, Metric, as_float64, fixed_order
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, as_float64, fixed_order
 from genbench.stats import Score, delete_group_jackknife
 
 __all__ = [
@@ -171,7 +171,7 @@ def leave_one_out(parts: list[Moments]) -> list[Moments]:
     return [head + tail for head, tail in zip(before, after, strict=True)]
 
 
-def score(made: FeatureSet, real: FeatureSet | None) -> Score:
+def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Score:
     """The distance, with a jackknife over groups of samples; the reference counts as exact."""
     assert real is not None
     reference = Reference.of(Moments.of(real.features))
@@ -187,4 +187,4 @@ def score(made: FeatureSet, real: FeatureSet | None) -> Score:
     return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=method)
 
 
-METRIC = Metric("fd", "FD", "lower", needs="features", reference=True, score=score)
+METRIC = Metric("fd", "FD", "lower", needs=("features",), reference=("features",), score=score)

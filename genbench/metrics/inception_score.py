@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from genbench.metrics.metric import FeatureSet, Metric, as_float64, fixed_order
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, as_float64, fixed_order
 from genbench.spec import ConfigError
 from genbench.stats import Score, mean_interval
 
@@ -117,7 +117,7 @@ def inception_score(sums: SplitSums) -> tuple[float, float]:
     return float(np.mean(sums.scores)), float(np.std(sums.scores))
 
 
-def score(made: FeatureSet, real: FeatureSet | None) -> Score:
+def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Score:
     """The score, with a Student interval over the splits."""
     n, classes = made.probs.shape
     sums = SplitSums.empty(n, classes).update(made.probs, np.arange(n))
@@ -125,4 +125,4 @@ def score(made: FeatureSet, real: FeatureSet | None) -> Score:
     return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=f"Student, {SPLITS} splits")
 
 
-METRIC = Metric("is", "IS", "higher", needs="probs", reference=False, score=score, least=SPLITS)
+METRIC = Metric("is", "IS", "higher", needs=("probs",), score=score, least=SPLITS)

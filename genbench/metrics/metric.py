@@ -1,69 +1,221 @@
-"""What every metric is: a pure function of one or two sets of features."""
+"""What every metric is: a pure function of what networks say of one or two sets of images.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+A metric names what it needs of each side: whole arrays ("features", "probs", "spatial", "text"),
+or `Sums`, statistics of fixed size that batches stream into and shards merge. Whoever drives it
+(the pipeline of a suite, `genbench eval`) keeps only that.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.spec import ConfigError
+from genbench.spec import ConfigError, Spec
 from genbench.stats import Score
 
-__all__ = ["FeatureSet", "Metric", "as_float64", "fixed_order"]
+__all__ = [
+    "ARRAYS",
+    "FeatureSet",
+    "Metric",
+    "NoOptions",
+    "PairMetric",
+    "Sums",
+    "as_float64",
+    "fixed_order",
+]
+
+ARRAYS = ("features", "probs", "spatial", "text")
+
+S = TypeVar("S", bound="Sums")
 
 
-class FeatureSet(Protocol):
-    """What an extractor gave for N images: NumPy arrays or tensors in the CPU's memory."""
+class Sums(Protocol):
+    """A statistic of a set of images that never holds the set.
+
+    Attributes:
+        reads: Which array of a network's answer it is of: one of `ARRAYS`.
+    """
+
+    reads: ClassVar[str]
+
+    @classmethod
+    def start(cls, total: int, width: int) -> Self:
+        """Nothing seen yet, of `total` samples with `width` numbers each."""
+        ...
+
+    def update(self, rows: Any, index: NDArray[np.int64]) -> Self:
+        """These samples too: rows (B, width), and which of all samples each is, (B,).
+
+        May change and return itself.
+        """
+        ...
+
+    def __add__(self, other: Self) -> Self:
+        """Both, for disjoint parts of one set; leaves both as they are."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The statistic as arrays, for files."""
+        ...
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The statistic that `arrays` gave these."""
+        ...
+
+
+class FeatureSet:
+    """What one network says of N images: arrays, sums, or both.
+
+    Arrays are NumPy arrays or tensors in the CPU's memory, of shape (N, width); sums that were not
+    streamed are made of the arrays when they are first asked for.
+
+    Attributes:
+        n: Number of images N.
+        cache: For what several metrics of this set share, e.g. distances to another set.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        arrays: Mapping[str, Any] | None = None,
+        sums: Mapping[type[Any], Any] | None = None,
+    ) -> None:
+        self.n = n
+        self._arrays = {k: v for k, v in (arrays or {}).items() if v is not None}
+        self._sums: dict[type[Any], Any] = dict(sums or {})
+        self.cache: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, features: Any, probs: Any = None, **others: Any) -> Self:
+        """A set of which all arrays are at hand."""
+        return cls(len(features), {"features": features, "probs": probs, **others})
+
+    def gives(self, need: Any) -> bool:
+        """Whether an array (by name) or a statistic (by class) is at hand or can be made."""
+        if isinstance(need, str):
+            return need in self._arrays
+        return need in self._sums or need.reads in self._arrays
+
+    def array(self, name: str) -> Any:
+        """One of `ARRAYS`.
+
+        Raises:
+            ConfigError: When the network gives none, or it was not kept.
+        """
+        if name not in self._arrays:
+            raise ConfigError(f"this extractor gives no {_SAID[name]}; choose one that does")
+        return self._arrays[name]
 
     @property
     def features(self) -> Any:
         """Features of shape (N, D)."""
-        ...
+        return self.array("features")
 
     @property
     def probs(self) -> Any:
-        """Class probabilities of shape (N, K), or None for a network without classes."""
-        ...
+        """Class probabilities of shape (N, K)."""
+        return self.array("probs")
+
+    def sums(self, kind: type[S]) -> S:
+        """A statistic of the whole set."""
+        if kind not in self._sums:
+            rows = self.array(kind.reads)
+            self._sums[kind] = kind.start(self.n, rows.shape[1]).update(rows, np.arange(self.n))
+        found: S = self._sums[kind]
+        return found
+
+
+_SAID = {
+    "features": "features",
+    "probs": "class probabilities",
+    "spatial": "spatial features",
+    "text": "features of text",
+}
+
+
+class NoOptions(Spec):
+    """Of a metric that has no options."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric; a module of this package defines one as `METRIC`.
+    """A metric of sets; a module of this package defines one as `METRIC`, several as `METRICS`.
 
     Attributes:
         name: Short name in metric ids, e.g. "fd".
         label: What tables print, e.g. "FD".
         direction: Which values are better.
-        needs: What it reads of a feature set.
-        reference: Whether it compares with real images.
-        least: The fewest samples that it can score.
+        needs: What it reads of the samples: names of `ARRAYS` and classes of `Sums`.
+        reference: What it reads of the real images, () for a metric of the samples alone.
         score: The function; called by way of `metric(made, real)`, which checks its input.
+        least: The fewest samples that it can score.
+        group: The name under which several metrics are asked for together, and that their options
+            have on the command line, e.g. "prdc"; by default the metric's own name.
+        options: Settings that change the value, with defaults.
     """
 
     name: str
     label: str
     direction: Literal["lower", "higher"]
-    needs: Literal["features", "probs"]
-    reference: bool
-    score: Callable[[FeatureSet, FeatureSet | None], Score]
+    needs: tuple[Any, ...]
+    score: Callable[[FeatureSet, FeatureSet | None, Any], Score]
+    reference: tuple[Any, ...] = ()
     least: int = 2
+    group: str = ""
+    options: type[Spec] = field(default=NoOptions)
 
-    def __call__(self, made: FeatureSet, real: FeatureSet | None = None) -> Score:
+    def __call__(
+        self, made: FeatureSet, real: FeatureSet | None = None, options: Spec | None = None
+    ) -> Score:
         """Score the samples `made`, against `real` images where the metric has a reference.
 
         Raises:
-            ConfigError: A missing reference, an extractor without classes, too few samples.
+            ConfigError: A missing reference, an extractor that does not give what is needed, too
+                few samples.
             ValueError: Features that are not finite, or whose shapes do not fit.
         """
         if self.reference and real is None:
             raise ConfigError(f"metric {self.name!r} needs a reference; name one, DATASET:SPLIT")
-        if self.needs == "probs" and made.probs is None:
+        if made.n < self.least:
             raise ConfigError(
-                f"metric {self.name!r} needs class probabilities, which this extractor does not "
-                "give; choose an extractor with classes"
+                f"metric {self.name!r} needs at least {self.least} samples, got {made.n}; "
+                "draw more"
             )
-        return self.score(made, real if self.reference else None)
+        for need in self.needs:
+            if not made.gives(need):
+                array = need if isinstance(need, str) else need.reads
+                raise ConfigError(
+                    f"metric {self.name!r} needs {_SAID[array]}, which this extractor does not "
+                    "give; choose another extractor"
+                )
+        chosen = self.options() if options is None else options
+        return self.score(made, real if self.reference else None, chosen)
+
+
+@dataclass(frozen=True)
+class PairMetric:
+    """A metric of aligned pairs of images: a value for each pair, and the mean of them.
+
+    A module of this package defines one as `PAIR_METRIC`, several as `PAIR_METRICS`.
+
+    Attributes:
+        name: Short name in metric ids, e.g. "psnr".
+        label: What tables print, e.g. "PSNR".
+        direction: Which values are better.
+        values: From uint8 images (B, C, H, W) of both sides and the options, float64 (B,).
+        options: Settings that change the value, with defaults.
+        weights: Name of the weights that the options ask for, None for a metric without.
+    """
+
+    name: str
+    label: str
+    direction: Literal["lower", "higher"]
+    values: Callable[[Any, Any, Any], NDArray[np.float64]]
+    options: type[Spec] = field(default=NoOptions)
+    weights: Callable[[Any], str] | None = None
 
 
 def as_float64(rows: Any, what: str) -> NDArray[np.float64]:

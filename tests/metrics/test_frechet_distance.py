@@ -1,7 +1,6 @@
 """The Frechet distance: closed forms, independent libraries, and the cases that break others."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from scipy.linalg import sqrtm
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from genbench import metrics
+from genbench.metrics import FeatureSet
 from genbench.metrics.frechet import (
     Moments,
     Reference,
@@ -30,8 +30,8 @@ def correlated(seed: int, n: int, dim: int) -> np.ndarray:
     return rng.normal(size=(n, dim)) @ rng.normal(size=(dim, dim)) + rng.normal(size=dim)
 
 
-def as_set(features: np.ndarray) -> SimpleNamespace:
-    return SimpleNamespace(features=features, probs=None)
+def as_set(features: np.ndarray) -> FeatureSet:
+    return FeatureSet.of(features)
 
 
 def test_gaussians_that_share_axes_have_a_closed_form():

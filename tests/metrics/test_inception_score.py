@@ -1,7 +1,6 @@
 """The Inception Score: closed forms, torch-fidelity, and sums that merge."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from genbench import metrics
+from genbench.metrics import FeatureSet
 from genbench.metrics.inception_score import SplitSums, inception_score
 from genbench.metrics.metric import fixed_order
 from genbench.spec import ConfigError
@@ -82,7 +82,7 @@ def test_shards_in_any_order_merge_to_one_pass():
 
 def test_the_interval_is_over_the_splits():
     probs = np.random.default_rng(1).dirichlet(np.ones(10), 300)
-    score = metrics.get("is")(SimpleNamespace(features=None, probs=probs))
+    score = metrics.get("is")(FeatureSet.of(probs, probs))
     mean, std = inception_score(sums_of(probs))
     assert score.value == pytest.approx(mean, rel=1e-12)
     assert score.stderr == pytest.approx(std * math.sqrt(10 / 9) / math.sqrt(10), rel=1e-9)

@@ -2,24 +2,24 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from genbench import metrics
+from genbench.metrics import FeatureSet
 from genbench.spec import ConfigError
 
 RNG = np.random.default_rng(0)
-MADE = SimpleNamespace(features=RNG.normal(size=(30, 3)), probs=RNG.dirichlet(np.ones(4), 30))
+MADE = FeatureSet.of(RNG.normal(size=(30, 3)), RNG.dirichlet(np.ones(4), 30))
 
 
 def test_metrics_are_found_by_name():
     assert {"fd", "is"} <= set(metrics.names())
     fd, inception = metrics.get("fd"), metrics.get("is")
-    assert (fd.label, fd.direction, fd.needs, fd.reference) == ("FD", "lower", "features", True)
-    assert (inception.label, inception.direction, inception.needs) == ("IS", "higher", "probs")
+    assert (fd.label, fd.direction) == ("FD", "lower") and fd.reference
+    assert (inception.label, inception.direction) == ("IS", "higher")
     assert not inception.reference
 
 
@@ -32,14 +32,12 @@ def test_what_is_missing_is_told():
     with pytest.raises(ConfigError, match="'fd' needs a reference"):
         metrics.get("fd")(MADE)
     with pytest.raises(ConfigError, match="'is' needs class probabilities"):
-        metrics.get("is")(SimpleNamespace(features=MADE.features, probs=None))
+        metrics.get("is")(FeatureSet.of(MADE.features))
 
 
 def test_a_metric_takes_tensors_and_arrays_alike():
-    tensors = SimpleNamespace(
-        features=torch.from_numpy(MADE.features), probs=torch.from_numpy(MADE.probs)
-    )
-    real = SimpleNamespace(features=MADE.features + 1, probs=None)
+    tensors = FeatureSet.of(torch.from_numpy(MADE.features), torch.from_numpy(MADE.probs))
+    real = FeatureSet.of(MADE.features + 1)
     for name in ("fd", "is"):
         assert metrics.get(name)(tensors, real) == metrics.get(name)(MADE, real)
 
@@ -49,7 +47,7 @@ def test_features_that_are_not_finite_are_refused(bad):
     features = MADE.features.copy()
     features[3, 1] = bad
     with pytest.raises(ValueError, match="features of 1 of 30 samples are not finite"):
-        metrics.get("fd")(SimpleNamespace(features=features, probs=None), MADE)
+        metrics.get("fd")(FeatureSet.of(features), MADE)
 
 
 def test_names_and_cards_load_no_torch():
