@@ -12,9 +12,12 @@ from genbench.report.rows import collect
 from genbench.runtime import Progress
 from genbench.spec import Cell
 
-__all__ = ["Console"]
+__all__ = ["Bar", "Console"]
 
 _HEARTBEAT = 60.0  # seconds without news, after which a log that nobody watches gets a line
+
+
+_FORM = "{desc} {percentage:3.0f}% |{bar:30}| {postfix}"
 
 
 class Console:
@@ -90,6 +93,37 @@ class Console:
             self._bar.clear()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+class Bar:
+    """A bar for one piece of work: how much is done, how fast, how long it will take."""
+
+    def __init__(self) -> None:
+        live = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=1.0, disable=not live, leave=False, file=sys.stderr, bar_format=_FORM
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def watch(self, progress: Progress) -> None:
+        """Show how far it is."""
+        left = (
+            "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        )
+        self._bar.desc = progress.detail or progress.stage
+        self._bar.postfix = f"{progress.rate:,.0f} images/s{left}"
+        self._bar.n = progress.share
+        self._bar.refresh()
 
 
 def _duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ the record of a run all find each other by the same name, and resuming means run
 import difflib
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable
 from typing import Any, Literal, Self, TypeVar
 
@@ -31,6 +32,7 @@ __all__ = [
     "canonical_json",
     "nearest",
     "parse",
+    "read_value",
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -60,6 +62,15 @@ def canonical_json(value: object) -> str:
 def content_key(value: object) -> str:
     """sha256 of the canonical JSON of `value`, its first 16 hex digits (64 bits)."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def read_value(text: str) -> Any:
+    """TOML's reading of a value, or the text itself: `1e5`, `true`, `[1, 2]`, `ddim`."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def parse(model: type[Model], value: object, where: str) -> Model:

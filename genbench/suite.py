@@ -18,6 +18,7 @@ from genbench.spec import (
     TrainSpec,
     nearest,
     parse,
+    read_value,
 )
 
 __all__ = ["Row", "Suite", "load", "names", "plan"]
@@ -125,27 +126,18 @@ def _apply(content: dict[str, Any], change: str, where: str) -> None:
     if key == "baseline":
         _keep_rows(content, text.split(","))
     elif head in registry.families() and rest:
-        _change_family(content, head, rest, _value(text))
+        _change_family(content, head, rest, read_value(text))
     elif head not in Suite.model_fields:
         valid = [*Suite.model_fields, "baseline", "data.root", *registry.families()]
         raise ConfigError(f"{where}: unknown key {key!r}; {nearest(head, valid)}")
     elif rest:
         if not isinstance(content.get(head), dict):
             raise ConfigError(f"{where}: {head} has no parts, set it as {head}=value")
-        content[head][rest] = _value(text)
+        content[head][rest] = read_value(text)
     elif head in ("seeds", "metrics"):
-        content[head] = [_value(part) for part in text.strip("[]").split(",")]
+        content[head] = [read_value(part) for part in text.strip("[]").split(",")]
     else:
-        content[head] = _value(text)
-
-
-def _value(text: str) -> Any:
-    """TOML's reading of a value, or the text itself: `1e5`, `true`, `[1, 2]`, `ddim`."""
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        content[head] = read_value(text)
 
 
 def _keep_rows(content: dict[str, Any], wanted: list[str]) -> None:

@@ -21,7 +21,7 @@ LAYERS = (
         "runtime",
         "inputs",
     },
-    {"loop", "train", "sample", "latency", "suite", "evaluate"},
+    {"loop", "train", "sample", "latency", "suite", "evaluation"},
     {"pipeline", "worker"},
     {"executors", "gate", "report", "console", "doctor"},
     {"cli", "__main__"},

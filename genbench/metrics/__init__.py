@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from genbench.metrics.metric import FeatureSet, Metric, PairMetric
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["FeatureSet", "Metric", "PairMetric", "expand", "find", "get", "names"]
+__all__ = ["FeatureSet", "Metric", "PairMetric", "expand", "find", "get", "groups", "names"]
 
 
 def names() -> list[str]:
@@ -38,7 +38,7 @@ def find(name: str) -> Metric | PairMetric:
         ConfigError: For an unknown name, with the nearest one.
     """
     if name not in _scan():
-        raise ConfigError(f"unknown metric {name!r}; {nearest(name, _names_and_groups())}")
+        raise ConfigError(f"unknown metric {name!r}; {nearest(name, groups())}")
     return _scan()[name]
 
 
@@ -52,9 +52,10 @@ def expand(name: str) -> list[str]:
     return members or [find(name).name]
 
 
-def _names_and_groups() -> set[str]:
-    groups = {m.group for m in _scan().values() if isinstance(m, Metric) and m.group}
-    return set(_scan()) | groups
+def groups() -> set[str]:
+    """Every name that metrics can be asked for by: their own, and those of groups."""
+    several = {m.group for m in _scan().values() if isinstance(m, Metric) and m.group}
+    return set(_scan()) | several
 
 
 @cache

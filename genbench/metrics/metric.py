@@ -155,6 +155,7 @@ class Metric:
         group: The name under which several metrics are asked for together, and that their options
             have on the command line, e.g. "prdc"; by default the metric's own name.
         options: Settings that change the value, with defaults.
+        sized_by: The option, if any, that both sides must have as many images as: "subset_size".
     """
 
     name: str
@@ -166,6 +167,12 @@ class Metric:
     least: int = 2
     group: str = ""
     options: type[Spec] = field(default=NoOptions)
+    sized_by: str = ""
+
+    def fewest(self, options: Spec) -> int:
+        """The fewest images that each side must have."""
+        wanted: int = getattr(options, self.sized_by) if self.sized_by else 0
+        return max(self.least, wanted)
 
     def __call__(
         self, made: FeatureSet, real: FeatureSet | None = None, options: Spec | None = None

@@ -1,4 +1,4 @@
-"""The command line: results on stdout, progress and errors on stderr; only `run` loads torch."""
+"""The command line: results on stdout, progress on stderr; only `run` and `eval` load torch."""
 
 import argparse
 import json
@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genbench import __version__
+from genbench.cli import evaluate
+from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, USAGE, count, data_root, result, say
+from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store, StoreError
 
 __all__ = ["entry", "main"]
-
-OK, USAGE, CELLS_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,32 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.changes += rest
     try:
         code: int = arguments.command(arguments)
-    except (ConfigError, StoreError) as error:
-        _say(f"genbench: {error}")
+    except (ConfigError, StoreError, WeightsError) as error:
+        say(f"genbench: {error}")
         return USAGE
     except KeyboardInterrupt:
-        _say("genbench: interrupted")
+        say("genbench: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # whoever reads stdout has seen enough; keep the interpreter from failing on the flush
         sys.stdout = None
         return OK
     return code
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
-
-
-def _result(text: str) -> None:
-    sys.stdout.write(text.rstrip("\n") + "\n")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -93,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
     run.add_argument("--executor", default="local", metavar="inline|local")
-    run.add_argument("--slots", type=_count, default=1, help="cells at the same time (local)")
-    run.add_argument("--threads", type=_count, help="CPU threads of a cell (default: all)")
+    run.add_argument("--slots", type=count, default=1, help="cells at the same time (local)")
+    run.add_argument("--threads", type=count, help="CPU threads of a cell (default: all)")
     run.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
-    run.add_argument("--batch", type=_count, default=256, help="images sampled or scored at once")
+    run.add_argument("--batch", type=count, default=256, help="images sampled or scored at once")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for one cell")
     run.add_argument("--checkpoint-seconds", type=_seconds, default=15.0, metavar="SECONDS")
-    run.add_argument("--limit", type=_count, metavar="N", help="at most N samples for each row")
+    run.add_argument("--limit", type=count, metavar="N", help="at most N samples for each row")
     run.set_defaults(command=_run)
 
     report = verbs.add_parser("report", help="tables and sample grids of a results folder")
@@ -108,10 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     report.set_defaults(command=_report)
 
+    scoring = evaluate.add_parser(verbs)
     doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
     doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
     doctor.set_defaults(command=_doctor)
-    for verb in (ls, run, report, doctor):
+    for verb in (ls, run, scoring, report, doctor):
         verb.add_argument("--json", action="store_true", help="JSON on stdout")
     return parser
 
@@ -130,9 +117,9 @@ def _ls(arguments: argparse.Namespace) -> int:
         "metrics": {name: metrics.get(name).label for name in metrics.names()},
     }
     if arguments.json:
-        _result(json.dumps(sections, indent=1))
+        result(json.dumps(sections, indent=1))
     else:
-        _result("\n\n".join(_section(title, rows) for title, rows in sections.items()))
+        result("\n\n".join(_section(title, rows) for title, rows in sections.items()))
     return OK
 
 
@@ -144,27 +131,18 @@ def _section(title: str, rows: dict[str, str]) -> str:
 def _doctor(arguments: argparse.Namespace) -> int:
     from genbench.doctor import examine
 
-    root, rest = _data_root(arguments.changes)
+    root, rest = data_root(arguments.changes)
     if rest:
         raise ConfigError(f"doctor takes data.root=PATH only, not {rest[0]!r}")
     findings = examine(root)
     if arguments.json:
-        _result(json.dumps(findings, indent=1))
+        result(json.dumps(findings, indent=1))
     else:
-        _result("\n\n".join(_section(title, rows) for title, rows in findings.items()))
+        result("\n\n".join(_section(title, rows) for title, rows in findings.items()))
     return OK
 
 
 # --- run -----------------------------------------------------------------------------------------
-
-
-def _data_root(changes: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take `data.root=PATH` out of the changes: it says where data is, not what is run."""
-    roots = [c.partition("=")[2] for c in changes if c.startswith("data.root=")]
-    root = Path(roots[-1]).expanduser() if roots else None
-    if root is not None and not root.is_dir():
-        raise ConfigError(f"data.root={root} is not a folder")
-    return root, [c for c in changes if not c.startswith("data.root=")]
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -180,7 +158,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.suite is not None and "=" in arguments.suite:  # a change, and no suite is named
         arguments.changes.insert(0, arguments.suite)
         arguments.suite = None
-    root, changes = _data_root(arguments.changes)
+    root, changes = data_root(arguments.changes)
     store, cells = _planned(arguments, changes, root)
     check_device(arguments.device)
     runtime = Runtime(
@@ -196,7 +174,7 @@ def _run(arguments: argparse.Namespace) -> int:
     chosen = [c for c in cells if arguments.cell in (None, c.key)]
     todo = [c for c in chosen if c.key not in done]
     if len(chosen) > len(todo):
-        _say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")
+        say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")
     from genbench.console import Console
 
     with Console(cells, len(todo)) as console:
@@ -206,21 +184,19 @@ def _run(arguments: argparse.Namespace) -> int:
                 console.finished(record)
         except KeyboardInterrupt:
             console.close()
-            _say(
-                "genbench: interrupted; what is done is kept, run the same command again to go on"
-            )
+            say("genbench: interrupted; what is done is kept, run the same command again to go on")
             return INTERRUPTED
     _show(store, cells, arguments.json)
     failed = [c for c in chosen if (r := store.record(c.key)) is None or r.status != "ok"]
     if failed:
-        _say(f"genbench: {len(failed)} of {len(chosen)} cells have no result; see the notes above")
+        say(f"genbench: {len(failed)} of {len(chosen)} cells have no result; see the notes above")
     return CELLS_FAILED if failed else OK
 
 
 def _planned(
     arguments: argparse.Namespace, changes: list[str], root: Path | None
 ) -> tuple[Store, list[Cell]]:
-    warn: Callable[[str], None] = lambda message: _say(f"genbench: {message}")  # noqa: E731
+    warn: Callable[[str], None] = lambda message: say(f"genbench: {message}")  # noqa: E731
     if arguments.cell is not None:
         if arguments.out is None:
             raise ConfigError("--cell needs --out, the results folder that holds the plan")
@@ -254,15 +230,15 @@ def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
 
     records = [record for cell in cells if (record := store.record(cell.key)) is not None]
     kinds = _kinds()
-    paths = report.write(store, store.root, kinds=kinds, log=_say)
+    paths = report.write(store, store.root, kinds=kinds, log=say)
     if as_json:
-        _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
+        result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
         return
-    _result(report.render(report.frame(records, cells, kinds=kinds), "text"))
-    _result(f"\ntables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
+    result(report.render(report.frame(records, cells, kinds=kinds), "text"))
+    result(f"\ntables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
     pictures = [path for path in paths if path.suffix == ".png"]
     if pictures:
-        _result(
+        result(
             f"samples: {store.root / 'grids' / 'overview.png'} and one grid for each row beside it"
         )
 
@@ -283,15 +259,15 @@ def _report(arguments: argparse.Namespace) -> int:
     results: Path = arguments.results
     if not (results / "records").is_dir():
         raise ConfigError(f"{results} holds no records; name a folder that `genbench run` wrote")
-    store = Store(results, lambda message: _say(f"genbench: {message}"))
+    store = Store(results, lambda message: say(f"genbench: {message}"))
     kinds = _kinds()
-    report.write(store, arguments.out or results, kinds=kinds, log=_say)
+    report.write(store, arguments.out or results, kinds=kinds, log=say)
     records, plan = store.records(), store.plan()
     if arguments.json:
-        _result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
+        result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
     else:
         table = report.frame(records, plan[1] if plan else None, kinds=kinds)
-        _result(report.render(table, arguments.format))
+        result(report.render(table, arguments.format))
     return OK
 
 

@@ -1,0 +1,5 @@
+"""`python -m genbench.cli`, the same as the console script."""
+
+from genbench.cli import entry
+
+entry()

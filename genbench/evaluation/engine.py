@@ -1,0 +1,386 @@
+"""Score a set of images against another: each image decoded once, each network run once."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genbench import data, features
+from genbench.environment import environment
+from genbench.evaluation import guards
+from genbench.evaluation.collect import Collector, Matcher
+from genbench.evaluation.reference import (
+    Origin,
+    Stats,
+    cache,
+    cached,
+    check_origin,
+    check_stats,
+    keep,
+    origin,
+    read_stats,
+    write_stats,
+)
+from genbench.evaluation.request import EvalSpec, Job
+from genbench.evaluation.result import Evaluation, Network, Side
+from genbench.features import Extractor
+from genbench.inputs import Batch, Source, captions, pairs
+from genbench.metrics import FeatureSet, Metric, PairMetric
+from genbench.metrics.pairs import pair_score
+from genbench.runtime import Progress
+from genbench.spec import ConfigError, MetricSpec
+from genbench.stats import Score
+from genbench.store import Store
+
+__all__ = ["evaluate", "reference_name"]
+
+_Name = Literal["made", "real"]
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+def evaluate(
+    made: Source | None,
+    real: Source | None,
+    wanted: Sequence[Job],
+    spec: EvalSpec,
+    *,
+    device: str = "cpu",
+    load_stats: Path | None = None,
+    save_stats: Path | None = None,
+    store: Store | None = None,
+    progress: Callable[[Progress], None] = _silent,
+) -> Evaluation | None:
+    """Compute all metrics that are wanted in one pass over each side.
+
+    Args:
+        made: The generated images; None to save statistics of the reference only.
+        real: The reference, or None for metrics of the samples alone, or with `load_stats`.
+        wanted: The metrics; see `request.jobs`.
+        spec: The options.
+        device: Where networks run.
+        load_stats: A statistics file to use for the reference.
+        save_stats: Where to save the statistics of the reference.
+        store: Cache of references; by default the user's.
+        progress: Called after every batch.
+
+    Returns:
+        The scores, or None when there was nothing to score.
+
+    Raises:
+        ConfigError: Input that cannot be scored as asked; where that can be told at once, it is
+            told before any network runs.
+        WeightsError: Weights that are missing or wrong.
+    """
+    stats = None if load_stats is None else read_stats(load_stats)
+    guards.check(made, real, None if stats is None else stats.of, wanted, spec)
+    run = _Run(made, real, wanted, spec, device, store or cache())
+    if load_stats is not None and stats is not None:
+        run.use(load_stats, stats)
+    run.look(progress)
+    if save_stats is not None:
+        run.save(save_stats)
+    return None if made is None else run.result()
+
+
+def reference_name(source: Source) -> str:
+    """What a reference is called in ids: a dataset's own name, else with a hash of its content."""
+    with suppress(ConfigError):
+        name, _, split = source.name.rpartition(":")
+        if split in data.SPLITS and data.parse_id(name).path is None:
+            return source.name
+    return f"{Path(source.name).name}-{source.digest[:8]}"
+
+
+@dataclass
+class _Network:
+    """One extractor, what metrics need through it, and what came of it."""
+
+    extractor: Extractor
+    made_needs: set[Any] = field(default_factory=set)
+    real_needs: set[Any] = field(default_factory=set)
+    of: Origin | None = None
+    made: FeatureSet | None = None
+    real: FeatureSet | None = None
+
+
+class _Run:
+    """The steps of one evaluation."""
+
+    def __init__(
+        self,
+        made: Source | None,
+        real: Source | None,
+        wanted: Sequence[Job],
+        spec: EvalSpec,
+        device: str,
+        store: Store,
+    ) -> None:
+        self.sources: dict[_Name, Source | None] = {"made": made, "real": real}
+        self.spec, self.device, self.store = spec, device, store
+        self.set_jobs = [job for job in wanted if isinstance(job.metric, Metric)]
+        self.pair_jobs = [job for job in wanted if isinstance(job.metric, PairMetric)]
+        self.wanted, self.seconds = list(wanted), dict[str, float]()
+        self.reference = "" if real is None else reference_name(real)
+        self.networks: dict[features.Request, _Network] = {}
+        for job in self.set_jobs:
+            network = self._network(job)
+            network.made_needs |= set(job.metric.needs)  # type: ignore[union-attr]
+            network.real_needs |= set(job.metric.reference)  # type: ignore[union-attr]
+        if real is not None:
+            for network in self.networks.values():
+                network.of = origin(real, self.reference, network.extractor)
+        self.pair_values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+
+    def _network(self, job: Job) -> _Network:
+        request = job.extractor
+        assert request is not None
+        if request not in self.networks:
+            self.networks[request] = _Network(features.load(request).to(self.device))
+        return self.networks[request]
+
+    # --- the reference, where it is known already ------------------------------------------------
+
+    def use(self, path: Path, stats: Stats) -> None:
+        """Take the reference from a file.
+
+        Raises:
+            ConfigError: A file of another network, protocol, number or set of images.
+        """
+        if len(self.networks) != 1:
+            raise ConfigError(
+                f"{path} holds statistics of one network, but these metrics look through "
+                f"{len(self.networks)}; ask for the metrics of one extractor"
+            )
+        (network,) = self.networks.values()
+        check_stats(path, stats, network.extractor, network.real_needs)
+        if network.of is not None:  # the images are named too: they must be the same
+            check_origin(path, stats.of, network.of.model_dump(exclude={"name"}))
+        network.of, network.real, self.reference = stats.of, stats.known, stats.of.name
+
+    def save(self, path: Path) -> None:
+        """Save what is known of the reference.
+
+        Raises:
+            ConfigError: Where there is none, or several networks looked at it.
+        """
+        known = [n for n in self.networks.values() if n.real is not None]
+        if len(known) != 1 or known[0].of is None or known[0].real is None:
+            raise ConfigError(
+                f"--save-stats {path} needs a reference, and metrics of one extractor that "
+                "compare with it"
+            )
+        write_stats(path, known[0].of, known[0].real, known[0].real_needs)
+
+    # --- one pass --------------------------------------------------------------------------------
+
+    def look(self, progress: Callable[[Progress], None]) -> None:
+        """Show every image that is still needed to the networks, and pairs to pair metrics."""
+        begin = time.perf_counter()
+        collectors = self._collectors()
+        sides: list[_Name] = ["real"] if collectors["real"] or self.pair_jobs else []
+        sides += ["made"] if self.sources["made"] is not None else []
+        total = sum(source.n for side in sides if (source := self.sources[side]) is not None)
+        matcher = self._matcher()
+        seen = {"made": 0, "real": 0}
+        for side, batch in self._batches(sides):
+            for collector in collectors[side].values():
+                collector.add(batch, self.device)
+            if matcher is not None:
+                self._compare(matcher, side, batch)
+            seen[side] += len(batch.index)
+            if side == "real" and seen[side] == getattr(self.sources[side], "n", 0):
+                self._keep_reference(collectors["real"])
+            done, spent = sum(seen.values()), time.perf_counter() - begin
+            rate = done / spent
+            word = "generated" if side == "made" else "reference"
+            progress(Progress("features", done / total, rate, (total - done) / rate, word))
+        for request, collector in collectors["made"].items():
+            self.networks[request].made = collector.done(self._text(request))
+        self.seconds["features"] = time.perf_counter() - begin
+
+    def _collectors(self) -> dict[_Name, dict[features.Request, Collector]]:
+        """One for each network and side that has to be looked at."""
+        found: dict[_Name, dict[features.Request, Collector]] = {"made": {}, "real": {}}
+        made, real = self.sources["made"], self.sources["real"]
+        for request, network in self.networks.items():
+            if made is not None:
+                found["made"][request] = Collector(network.extractor, network.made_needs, made.n)
+            if not network.real_needs or network.real is not None or network.of is None:
+                continue
+            network.real = cached(self.store, network.of, network.real_needs)
+            if network.real is None and real is not None:
+                found["real"][request] = Collector(network.extractor, network.real_needs, real.n)
+        return found
+
+    def _batches(self, sides: list[_Name]) -> Iterator[tuple[_Name, Batch]]:
+        """The reference first, so that it is kept early; in turn where pairs are compared."""
+        streams = {
+            side: source.batches(self.spec.batch)
+            for side in sides
+            if (source := self.sources[side]) is not None
+        }
+        if not self.pair_jobs:
+            for side, stream in streams.items():
+                yield from ((side, batch) for batch in stream)
+        while self.pair_jobs and streams:
+            for side in list(streams):
+                batch = next(streams[side], None)
+                if batch is None:
+                    del streams[side]
+                else:
+                    yield side, batch
+
+    def _keep_reference(self, collectors: dict[features.Request, Collector]) -> None:
+        for request, collector in collectors.items():
+            network = self.networks[request]
+            network.real = collector.done()
+            assert network.of is not None
+            keep(self.store, network.of, network.real, network.real_needs)
+
+    def _text(self, request: features.Request) -> Any:
+        """Features of the captions, where a metric reads them."""
+        network, made = self.networks[request], self.sources["made"]
+        if "text" not in network.made_needs or self.spec.captions is None or made is None:
+            return None
+        encode = getattr(network.extractor, "text", None)
+        if encode is None:
+            raise ConfigError(
+                f"{network.extractor.name} does not read text; name a network that does, e.g. "
+                "clip@open_clip:MODEL:PRETRAINED"
+            )
+        texts = captions.read(self.spec.captions, made.keys, made.n)
+        size = self.spec.batch
+        return torch.cat([encode(texts[i : i + size]).cpu() for i in range(0, len(texts), size)])
+
+    # --- pairs -----------------------------------------------------------------------------------
+
+    def _matcher(self) -> Matcher | None:
+        made, real = self.sources["made"], self.sources["real"]
+        if not self.pair_jobs or made is None or real is None:
+            return None
+        self.pair_values = [np.full(made.n, np.nan) for _ in self.pair_jobs]
+        return Matcher(pairs(made, real))
+
+    def _compare(self, matcher: Matcher, side: _Name, batch: Batch) -> None:
+        matcher.add_made(batch) if side == "made" else matcher.add_real(batch)
+        index, made, real = matcher.ready()
+        if len(index) == 0:
+            return
+        if made[0].shape != real[0].shape:
+            raise ConfigError(
+                f"pairs need images of one shape: generated {tuple(made[0].shape)}, reference "
+                f"{tuple(real[0].shape)}; bring both to one size with resize=SIZE"
+            )
+        for values, job in zip(self.pair_values, self.pair_jobs, strict=True):
+            metric = job.metric
+            assert isinstance(metric, PairMetric)
+            values[index] = metric.values(torch.stack(made), torch.stack(real), job.options)
+
+    # --- scores ----------------------------------------------------------------------------------
+
+    def result(self) -> Evaluation:
+        """All scores, and what they depend on."""
+        made, real = self.sources["made"], self.sources["real"]
+        assert made is not None
+        begin = time.perf_counter()
+        specs = {job: self._spec(job, made.n) for job in self.wanted}
+        scores = {specs[job].id: self._score(job) for job in self.wanted}
+        self.seconds["score"] = time.perf_counter() - begin
+        extractors = [network.extractor for network in self.networks.values()]
+        hashes = {e.name: e.sha256 for e in extractors} | {"generated": made.digest}
+        reference = None
+        if self.reference:
+            reference = _side(real) if real is not None else _stats_side(self.networks)
+        return Evaluation(
+            scores=scores,
+            metrics={spec.id: spec for spec in specs.values()},
+            labels={specs[job].id: _label(job) for job in self.wanted},
+            generated=_side(made),
+            reference=reference,
+            extractors={_full_name(e): _describe(e) for e in extractors},
+            warnings=tuple(self._warnings()),
+            seconds=self.seconds,
+            environment=environment(self.device, self.spec.batch, hashes),
+        )
+
+    def _score(self, job: Job) -> Score:
+        if isinstance(job.metric, PairMetric):
+            return pair_score(self.pair_values[self.pair_jobs.index(job)])
+        network = self._network(job)
+        assert network.made is not None
+        return job.metric(network.made, network.real, job.options)
+
+    def _spec(self, job: Job, n: int) -> MetricSpec:
+        if isinstance(job.metric, PairMetric):
+            weights = job.metric.weights(job.options) if job.metric.weights else ""
+            return MetricSpec(
+                name=job.name,
+                extractor=weights or "pixels",
+                reference=self.reference,
+                n=max(n, 2),
+                options=job.changed,
+            )
+        extractor = self._network(job).extractor
+        notes = [] if extractor.official else [f"weights={extractor.sha256[:8]}"]
+        notes += [v for k, v in extractor.settings.items() if k == "dtype"]
+        return MetricSpec(
+            name=job.name,
+            extractor=extractor.name,
+            protocol=extractor.protocol,
+            reference=self.reference if job.metric.reference else "",
+            n=n,
+            weights=extractor.sha256,
+            options=job.changed,
+            notes=tuple(notes),
+        )
+
+    def _warnings(self) -> Iterator[str]:
+        sources = [source for source in self.sources.values() if source is not None]
+        yield from chain.from_iterable(source.warnings for source in sources)
+        yield from guards.warnings(self.sources["made"], self.sources["real"])
+        for job in self.set_jobs:
+            network = self._network(job)
+            if network.made is not None and network.real is not None:
+                yield from guards.few_images(job, network.made, network.real)
+
+
+def _side(source: Source) -> Side:
+    return Side(
+        name=Path(source.name).name, n=source.n, digest=source.digest, notes=dict(source.notes)
+    )
+
+
+def _stats_side(networks: dict[features.Request, _Network]) -> Side | None:
+    of = next((n.of for n in networks.values() if n.of is not None), None)
+    if of is None:
+        return None
+    return Side(name=of.name, n=of.n, digest=of.digest, source="statistics file")
+
+
+def _full_name(extractor: Extractor) -> str:
+    return "/".join(part for part in (extractor.name, extractor.protocol) if part)
+
+
+def _describe(extractor: Extractor) -> Network:
+    return Network(
+        protocol=extractor.protocol,
+        sha256=extractor.sha256,
+        official=extractor.official,
+        dim=extractor.dim,
+        settings=extractor.settings,
+    )
+
+
+def _label(job: Job) -> str:
+    if job.extractor is None or job.name == "fid":
+        return job.metric.label if job.name != "fid" else "FID"
+    return f"{job.metric.label} ({job.extractor.name})"

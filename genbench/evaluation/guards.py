@@ -1,0 +1,114 @@
+"""What goes wrong again and again when images are scored, told before or beside the number."""
+
+from collections.abc import Iterator, Sequence
+
+from genbench.evaluation.reference import Origin
+from genbench.evaluation.request import EvalSpec, Job
+from genbench.inputs import Source
+from genbench.metrics import FeatureSet, Metric, PairMetric
+from genbench.metrics.frechet import small_sample_bias
+from genbench.spec import ConfigError
+
+__all__ = ["check", "few_images", "warnings"]
+
+_ENOUGH = 5  # images for each feature, below which a Frechet distance is clearly biased
+
+
+def check(
+    made: Source | None,
+    real: Source | None,
+    stats: Origin | None,
+    wanted: Sequence[Job],
+    spec: EvalSpec,
+) -> None:
+    """Refuse what cannot be scored, before any network runs.
+
+    Raises:
+        ConfigError: Nothing to do, a missing reference or captions, too few images, another number
+            of images than was claimed.
+    """
+    if made is None and real is None:
+        raise ConfigError("nothing to look at: name generated images, or a reference to save")
+    if not wanted:
+        raise ConfigError("no metric is asked for; name some, e.g. --metrics fid,is")
+    real_n = real.n if real is not None else None if stats is None else stats.n
+    _check_number("generated", made, None if made is None else made.n, spec.n, "n")
+    _check_number("reference", real, real_n, spec.reference_n, "reference_n")
+    for job in wanted:
+        if made is not None:
+            _check_job(job, made, real_n, real, spec)
+        elif isinstance(job.metric, PairMetric):
+            raise ConfigError(f"metric {job.name!r} compares pairs; there are no statistics of it")
+
+
+def _check_number(
+    side: str, source: Source | None, found: int | None, claimed: int | None, key: str
+) -> None:
+    if found is None or claimed is None or found == claimed:
+        return
+    name = "the statistics file" if source is None else source.name
+    raise ConfigError(
+        f"{name} holds {found:,} {side} images, but {key}={claimed:,} was promised; a score of "
+        f"another number of images is another score: complete the set, or say {key}={found}"
+    )
+
+
+def _check_job(
+    job: Job, made: Source, real_n: int | None, real: Source | None, spec: EvalSpec
+) -> None:
+    metric = job.metric
+    if isinstance(metric, PairMetric):
+        if real is None:
+            raise ConfigError(
+                f"metric {job.name!r} compares pairs of images; name them with --reference"
+            )
+        return
+    if metric.reference and real_n is None:
+        raise ConfigError(
+            f"metric {job.name!r} compares with real images; name them with --reference FOLDER or "
+            "DATASET:SPLIT, or --load-stats FILE"
+        )
+    if "text" in metric.needs and spec.captions is None:
+        raise ConfigError(
+            f"metric {job.name!r} compares images with text; name it with captions=FILE"
+        )
+    fewest = metric.fewest(job.options)
+    sides = [("generated", made.n), *([("reference", real_n)] if metric.reference else [])]
+    for side, n in sides:
+        if n is not None and n < fewest:
+            name = made.name if side == "generated" else "the reference"
+            option = f"{metric.group or metric.name}.{metric.sized_by}"
+            hint = f"add images, or set {option}={n}" if metric.sized_by else "add images"
+            raise ConfigError(
+                f"metric {job.name!r} needs {fewest:,} {side} images or more, {name} has {n:,}; "
+                f"{hint}"
+            )
+
+
+def warnings(made: Source | None, real: Source | None) -> Iterator[str]:
+    """What two sets have that makes a comparison unfair."""
+    if made is None or real is None:
+        return
+    if made.digest == real.digest:
+        yield "both sides are the same images: distances of 0 say nothing"
+    if made.lossy != real.lossy:
+        lossy, other = (made, real) if made.lossy else (real, made)
+        yield (
+            f"{lossy.name} holds lossy files (JPEG or WebP) and {other.name} does not: "
+            "compression alone moves FID by several points; save both sides as PNG"
+        )
+
+
+def few_images(job: Job, made: FeatureSet, real: FeatureSet) -> Iterator[str]:
+    """How far a Frechet distance is off for want of images, and what to look at instead."""
+    metric = job.metric
+    if not isinstance(metric, Metric) or metric.name != "fd":
+        return
+    bias, dim = small_sample_bias(made, real)
+    if made.n < _ENOUGH * dim and bias is not None:
+        name = job.name.upper()
+        yield (
+            f"{made.n:,} images are few for {dim:,} features: {name} at this number is about "
+            f"{bias:.3g} too high, and compares only with {name}s at the same number; "
+            "fd_infinity and kid do not have this bias"
+        )

@@ -1,0 +1,46 @@
+"""The table of an evaluation: a line for each score, and what it depends on below."""
+
+from typing import TYPE_CHECKING
+
+from genbench.report.text import clean, measured
+
+if TYPE_CHECKING:
+    from genbench.evaluation.result import Evaluation, Side
+
+__all__ = ["render"]
+
+
+def render(found: "Evaluation") -> str:
+    """Plain text for a terminal."""
+    from tabulate import tabulate
+
+    rows = []
+    for name, score in found.scores.items():
+        interval = "–" if score.ci95 is None else f"{score.ci95[0]:.4g} to {score.ci95[1]:.4g}"
+        spread = "–" if score.spread is None else f"{score.spread:.4g}"
+        value = measured(score.value, score.ci95)
+        rows.append((found.labels[name], value, interval, spread, score.n, score.method or "–"))
+    headers = ("metric", "value", "95 % interval", "spread", "images", "interval over")
+    if all(row[3] == "–" for row in rows):
+        headers = (*headers[:3], *headers[4:])
+        rows = [(*row[:3], *row[4:]) for row in rows]
+    table = tabulate(rows, headers, disable_numparse=True, tablefmt="simple")
+    return "\n".join([table, "", *_notes(found)])
+
+
+def _notes(found: "Evaluation") -> list[str]:
+    notes = [f"generated: {_side(found.generated)}"]
+    if found.reference is not None:
+        notes.append(f"reference: {_side(found.reference)}")
+    for name, network in found.extractors.items():
+        other = "" if network.official else ", not the weights that this name stands for"
+        settings = "".join(f", {v if k == 'dtype' else k}" for k, v in network.settings.items())
+        notes.append(f"{clean(name)}: weights {network.sha256[:12]}{other}{settings}")
+    notes.append("ids: " + "  ".join(clean(name) for name in found.scores))
+    return notes
+
+
+def _side(side: "Side") -> str:
+    facts = [f"{clean(side.name)}, {side.n:,} images, sha256 {side.digest[:12]}"]
+    facts += [f"{clean(k)}: {clean(str(v), 80)}" for k, v in side.notes.items()]
+    return "; ".join(facts)
