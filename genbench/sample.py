@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genbench import dist
 from genbench.api import NFE, Baseline, DataSpec, Noise, count_nfe
+from genbench.inputs.pixels import to_uint8
 from genbench.loop import NonFiniteError
 from genbench.runtime import Progress, Runtime
 from genbench.spec import ConfigError, SampleSpec
@@ -24,11 +25,6 @@ __all__ = ["draw", "restore", "sample", "to_uint8"]
 _KEEP_SECONDS = 1.0  # a batch that took less is made again rather than saved apart
 _SHORT = 0.1  # seconds; of batches that took less, the best is the time that is reported
 _CALLS = 5  # of a short batch, at least
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Float images in [-1, 1] to uint8, round half up: floor(127.5 x + 128), clamped to 0..255."""
-    return images.mul(127.5).add_(128.0).floor_().clamp_(0, 255).to(torch.uint8)
 
 
 def restore(

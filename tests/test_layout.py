@@ -27,7 +27,18 @@ LAYERS = (
     {"cli", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = {"report", "registry", "spec", "record", "store", "stats", "cli", "gate", "suite"}
+WITHOUT_TORCH = {
+    "cli",
+    "gate",
+    "inputs",
+    "record",
+    "registry",
+    "report",
+    "spec",
+    "stats",
+    "store",
+    "suite",
+}
 
 GENBENCH = sorted((ROOT / "genbench").rglob("*.py"))
 BASELINES = sorted((ROOT / "baselines").rglob("*.py"))
