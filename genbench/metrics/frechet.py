@@ -6,159 +6,137 @@ Heusel et al., *GANs Trained by a Two Time-Scale Update Rule*, arXiv 1706.08500;
 ddof = 1, as in torch-fidelity and pytorch-fid.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.metrics.metric import FeatureSet, Metric, NoOptions, as_float64, fixed_order
-from genbench.stats import Score, delete_group_jackknife
+from genbench.metrics.gaussian import Reference, frechet_distance, sandwich
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
+from genbench.metrics.moments import LARGEST, Moments, check
+from genbench.stats import Score, delete_group_jackknife, student_t
 
 __all__ = [
     "GROUPS",
+    "KEPT",
     "LARGEST",
     "METRIC",
+    "FrechetSums",
     "Moments",
     "Reference",
     "frechet_distance",
+    "frechet_score",
+    "gaussian",
     "grouped_moments",
+    "influence",
+    "leave_one_out",
 ]
 
 GROUPS = 20  # of samples, for the jackknife
-LARGEST = 1e151  # feature whose square, summed, is still a float64
+FEW = 256  # features up to which every group has a covariance of its own
+KEPT = 2000  # samples whose influence is looked at, where there are more features
 
 Array = NDArray[np.float64]
 
-_ROUNDING = 1e-12  # of the variances, below which a distance is rounding and reported as 0
-_MEAN_ROUNDING = 1e-14  # the same of the means
 
+class FrechetSums:
+    """Moments of samples, and what the standard error of their distance needs; a `Sums`.
 
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and centred scatter of a set of features: enough for a Gaussian, and mergeable.
-
-    Sets merge by `+` in any order or nesting (Chan, Golub and LeVeque, *Updating Formulae and a
-    Pairwise Algorithm for Computing Sample Variances*, 1979). Unlike sums of squares this loses no
-    digits where the mean is large against the spread.
+    Up to 256 features: the moments of 20 random groups of equal size (up to one sample). More
+    features: the moments of all, and the rows of up to 2,000 random samples. Which ones is fixed
+    by `fixed_order`.
 
     Attributes:
-        n: Number of samples.
-        mean: float64 of shape (D,).
-        scatter: Sum of (x - mean)(x - mean)^T, float64 of shape (D, D).
+        total: Number of samples that will come.
+        parts: Moments of each group, of which there is one for more than 256 features.
+        rows: The kept rows, of shape (min(total, 2000), D) or (0, D).
+        seen: Which of them came already, bool.
     """
 
-    n: int
-    mean: Array
-    scatter: Array
+    reads: ClassVar[str] = "features"
+
+    def __init__(
+        self, total: int, parts: list[Moments], rows: NDArray[Any], seen: NDArray[np.bool_]
+    ) -> None:
+        self.total, self.parts, self.rows, self.seen = total, parts, rows, seen
+        place = np.empty(total, np.int64)
+        place[fixed_order(total)] = np.arange(total)
+        self._place = place
 
     @classmethod
-    def empty(cls, dim: int) -> Self:
-        """No samples yet."""
-        return cls(0, np.zeros(dim), np.zeros((dim, dim)))
+    def start(cls, total: int, width: int) -> Self:
+        """Nothing seen yet of `total` samples with `width` features."""
+        few = width <= FEW
+        groups = min(GROUPS, total) if few and total > 2 else 1
+        kept = 0 if few else min(KEPT, total)
+        parts = [Moments.empty(width) for _ in range(groups)]
+        return cls(total, parts, np.zeros((kept, width), np.float32), np.zeros(kept, np.bool_))
 
-    @classmethod
-    def of(cls, features: Any) -> Self:
-        """Moments of features of shape (N, D).
+    def update(self, rows: Any, index: NDArray[np.int64]) -> Self:
+        """These samples too, of shape (B, D); changes and returns itself.
 
         Raises:
-            ValueError: For features that are not finite, or above `LARGEST`.
+            ValueError: For features that are not finite, of another width, or above `LARGEST`.
         """
-        x = as_float64(features, "features")
-        if len(x) == 0:
-            return cls.empty(x.shape[1])
-        if np.abs(x).max(initial=0) > LARGEST:
-            raise ValueError(f"features up to {np.abs(x).max():.0e}; the largest is {LARGEST:.0e}")
-        mean = x.mean(0)
-        centred = x - mean
-        return cls(len(x), mean, centred.T @ centred)
+        array, place = np.asarray(rows), self._place[index]
+        if len(self.parts) == 1:
+            self.parts[0].update(array)
+        else:
+            check(array)  # as a whole, so that an error counts all samples
+            group = place % len(self.parts)
+            for g, part in enumerate(self.parts):
+                part.update(array[group == g])
+        kept = place < len(self.rows)
+        if kept.any():
+            if array.dtype == np.float64:
+                self.rows = self.rows.astype(np.float64, copy=False)
+            self.rows[place[kept]] = array[kept]
+            self.seen[place[kept]] = True
+        return self
 
-    def update(self, features: Any) -> "Moments":
-        """These samples and more of them, of shape (N, D)."""
-        return self + Moments.of(features)
-
-    def __add__(self, other: "Moments") -> "Moments":
-        if self.mean.shape != other.mean.shape:
-            raise ValueError(f"{len(self.mean)} and {len(other.mean)} features do not merge")
-        n = self.n + other.n
-        if n == 0:
-            return self
-        delta = other.mean - self.mean
-        mean = self.mean + delta * (other.n / n)
-        between = np.outer(delta, delta) * (self.n * other.n / n)
-        return Moments(n, mean, self.scatter + other.scatter + between)
+    def __add__(self, other: Self) -> Self:
+        if (self.total, self.rows.shape) != (other.total, other.rows.shape):
+            raise ValueError("only sums over parts of the same set of samples merge")
+        parts = [a + b for a, b in zip(self.parts, other.parts, strict=True)]
+        rows = np.where(other.seen[:, None], other.rows, self.rows)
+        return type(self)(self.total, parts, rows, self.seen | other.seen)
 
     @property
-    def cov(self) -> Array:
-        """Covariance with ddof = 1, of shape (D, D).
+    def moments(self) -> Moments:
+        """Of all samples.
 
         Raises:
-            ValueError: For fewer than 2 samples.
+            ValueError: While samples are missing.
         """
-        if self.n < 2:
-            raise ValueError(f"a covariance needs at least 2 samples, got {self.n}")
-        return self.scatter / (self.n - 1)
+        n = sum(part.n for part in self.parts)
+        if n != self.total:
+            raise ValueError(f"saw {n} of {self.total} samples")
+        return sum(self.parts[1:], self.parts[0])
 
-
-@dataclass(frozen=True)
-class Reference:
-    """A Gaussian; the factor of its covariance is made once, for any number of distances."""
-
-    mean: Array
-    cov: Array
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays, for files."""
+        return {
+            "total": np.asarray(self.total),
+            "n": np.asarray([part.n for part in self.parts]),
+            "mean": np.stack([part.mean for part in self.parts]),
+            "packed": np.stack([part.packed for part in self.parts]),
+            "rows": self.rows,
+            "seen": self.seen,
+        }
 
     @classmethod
-    def of(cls, moments: Moments) -> Self:
-        """The Gaussian with these moments."""
-        return cls(moments.mean, moments.cov)
-
-    @cached_property
-    def factor(self) -> Array:
-        """L of shape (D, R) with L L^T = cov."""
-        return _factor(self.cov)
-
-
-def frechet_distance(made: Moments | Reference, real: Reference) -> float:
-    """The squared distance above: finite and >= 0 for any two Gaussians.
-
-    With S1 = L1 L1^T and S2 = L2 L2^T, tr (S1 S2)^(1/2) is the sum of the singular values of
-    L1^T L2. Unlike a matrix square root, and unlike the roots of eigenvalues, this keeps full
-    precision for covariances without full rank, as a few samples in many dimensions have.
-
-    Identical sets give exactly 0: a distance below 1e-12 of the total variance (plus 1e-28 of the
-    squared means, the rounding of a mean) is rounding, and reported as 0.
-
-    Raises:
-        ValueError: For another number of features, or fewer than 2 samples.
-    """
-    gaussian = made if isinstance(made, Reference) else Reference.of(made)
-    if gaussian.mean.shape != real.mean.shape:
-        raise ValueError(f"{len(gaussian.mean)} features against {len(real.mean)}")
-    shift = float(((gaussian.mean - real.mean) ** 2).sum())
-    variance = float(np.trace(gaussian.cov) + np.trace(real.cov))
-    overlap = float(np.linalg.svd(gaussian.factor.T @ real.factor, compute_uv=False).sum())
-    distance = shift + variance - 2 * overlap
-    lengths = float((gaussian.mean**2).sum() + (real.mean**2).sum())
-    rounding = _ROUNDING * variance + _MEAN_ROUNDING**2 * lengths
-    return distance if distance > rounding else 0.0
-
-
-def _factor(cov: Array) -> Array:
-    """L with L L^T = cov: Cholesky's, or from eigenvectors where cov has not full rank."""
-    try:
-        return np.asarray(np.linalg.cholesky(cov), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(cov)
-        # what is smaller is rounding of a zero, and its root would not be small
-        real = values > len(values) * np.finfo(np.float64).eps * values.max()
-        return np.asarray(vectors[:, real] * np.sqrt(values[real]))
+    def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The sums that `arrays` gave these."""
+        each = zip(*(arrays[name] for name in ("n", "mean", "packed")), strict=True)
+        parts = [Moments.restore({"n": n, "mean": m, "packed": p}) for n, m, p in each]
+        rows, seen = np.array(arrays["rows"]), np.array(arrays["seen"], np.bool_)
+        return cls(int(arrays["total"]), parts, rows, seen)
 
 
 def grouped_moments(features: Any, groups: int) -> list[Moments]:
     """Moments of `groups` random groups of equal size (up to one sample); see `fixed_order`."""
-    x = as_float64(features, "features")
+    x = np.asarray(features)
     order = fixed_order(len(x))
     return [Moments.of(x[order[g::groups]]) for g in range(groups)]
 
@@ -166,25 +144,100 @@ def grouped_moments(features: Any, groups: int) -> list[Moments]:
 def leave_one_out(parts: list[Moments]) -> list[Moments]:
     """The moments of all parts but one, for each; merges only, so nothing cancels."""
     empty = Moments.empty(len(parts[0].mean))
-    before = list(accumulate(parts[:-1], initial=empty))
-    after = list(accumulate(parts[:0:-1], initial=empty))[::-1]
-    return [head + tail for head, tail in zip(before, after, strict=True)]
+    before = [empty]
+    for part in parts[:-1]:
+        before.append(before[-1] + part)
+    after = [empty]
+    for part in parts[:0:-1]:
+        after.append(after[-1] + part)
+    return [head + tail for head, tail in zip(before, reversed(after), strict=True)]
+
+
+def influence(rows: NDArray[Any], made: Reference, real: Reference) -> Array:
+    """What each sample adds to the distance: N dFD/dw_i for its weight w_i, up to a constant.
+
+        IF(x) = 2 (mu1 - mu2).(x - mu1) + (x - mu1)^T (I - T) (x - mu1)
+        T = L2 (L2^T S1 L2)^(-1/2) L2^T,   S2 = L2 L2^T
+
+    from d tr (S1 S2)^(1/2) = 1/2 tr T dS1; T maps N(mu1, S1) to N(mu2, S2). The root is taken in
+    float32: eigenvalues below 1e-6 of the largest count as that, which changes little, since
+    samples hardly vary along them. The constant does not matter for a variance.
+
+    Args:
+        rows: Features of shape (M, D).
+        made: Gaussian of all generated samples.
+        real: That of the real ones.
+
+    Returns:
+        float64 of shape (M,).
+    """
+    change = np.zeros(len(rows))
+    if made.trace == 0:
+        return change
+    root = _root_of_transport(made, real)
+    scale = float(np.sqrt(made.trace))
+    shift = (made.mean - real.mean) / scale
+    for start in range(0, len(rows), 256):
+        x = (rows[start : start + 256] - made.mean) / scale
+        moved = np.square(x.astype(np.float32) @ root, dtype=np.float64).sum(1)
+        change[start : start + 256] = 2 * x @ shift + np.square(x).sum(1) - moved
+    return change * scale * scale
+
+
+def _root_of_transport(made: Reference, real: Reference) -> NDArray[np.float32]:
+    """R of shape (D, R) with R R^T = T."""
+    if real.trace == 0:
+        return np.zeros((len(made.mean), 0), np.float32)
+    middle = sandwich(made, real).astype(np.float32)
+    values, vectors = np.linalg.eigh(middle)  # reads the lower triangle
+    del middle
+    vectors /= np.maximum(values, 1e-6 * values[-1]) ** 0.25
+    # T = (L2 / sqrt(trace2)) (middle)^(-1/2) (L2 / sqrt(trace2))^T sqrt(trace2 / trace1)
+    ratio = np.sqrt(np.sqrt(real.trace) / np.sqrt(made.trace)) / np.sqrt(real.trace)
+    factor = np.empty(real.factor.shape, np.float32)
+    np.multiply(real.factor, ratio, out=factor, casting="same_kind")
+    return np.asarray(factor @ vectors)
+
+
+def gaussian(real: FeatureSet, kind: type[Moments] = Moments) -> Reference:
+    """The reference's Gaussian, whose factor all sets that are scored against it share."""
+    if ("gaussian", kind) not in real.cache:
+        real.cache["gaussian", kind] = Reference.of(real.sums(kind))
+    found: Reference = real.cache["gaussian", kind]
+    return found
+
+
+def frechet_score(made: FrechetSums, real: Reference) -> Score:
+    """The distance with its standard error; the reference counts as exact.
+
+    Up to 256 features: a jackknife over 20 groups of samples. More: the infinitesimal jackknife,
+    stderr^2 = Var(IF) / N (Efron and Stein, *The Jackknife Estimate of Variance*, 1981; Jaeckel,
+    *The Infinitesimal Jackknife*, 1972), the variance over up to 2,000 samples.
+    Both are conservative, never too small: where the sets hardly differ they are up to sqrt(2)
+    times the spread of a Gaussian's distance over new samples (1.6 times for skewed features).
+    """
+    moments, n = made.moments, made.total
+    if n < 3:  # without one of 2 samples there is no covariance, so no jackknife
+        return Score(value=frechet_distance(moments, real), n=n)
+    if len(made.rows) == 0:
+        value = frechet_distance(moments, real)
+        without = [frechet_distance(rest, real) for rest in leave_one_out(made.parts)]
+        stderr, ci95 = delete_group_jackknife(value, without)
+        method = f"jackknife, {len(made.parts)} groups of samples"
+        return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=method)
+    fitted = Reference.of(moments)
+    value = frechet_distance(fitted, real)
+    changes = influence(made.rows, fitted, real)
+    stderr = float(changes.std(ddof=1)) / float(np.sqrt(n))
+    half = student_t(len(changes) - 1) * stderr
+    method = f"infinitesimal jackknife, {len(changes)} samples"
+    return Score(value=value, stderr=stderr, ci95=(value - half, value + half), n=n, method=method)
 
 
 def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Score:
-    """The distance, with a jackknife over groups of samples; the reference counts as exact."""
+    """See `frechet_score`."""
     assert real is not None
-    reference = Reference.of(Moments.of(real.features))
-    n = len(made.features)
-    if n < 3:  # without one of 2 samples there is no covariance, so no jackknife
-        return Score(value=frechet_distance(Moments.of(made.features), reference), n=n)
-    groups = min(GROUPS, n)
-    parts = grouped_moments(made.features, groups)
-    value = frechet_distance(sum(parts[1:], parts[0]), reference)
-    without = [frechet_distance(rest, reference) for rest in leave_one_out(parts)]
-    stderr, ci95 = delete_group_jackknife(value, without)
-    method = f"jackknife, {groups} groups of samples"
-    return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=method)
+    return frechet_score(made.sums(FrechetSums), gaussian(real))
 
 
-METRIC = Metric("fd", "FD", "lower", needs=("features",), reference=("features",), score=score)
+METRIC = Metric("fd", "FD", "lower", needs=(FrechetSums,), reference=(Moments,), score=score)

@@ -7,27 +7,28 @@ precision as in torch-fidelity: a fixed permutation, 10 splits, float64. Between
 of classes.
 """
 
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from genbench.metrics.metric import FeatureSet, Metric, NoOptions, as_float64, fixed_order
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
+from genbench.metrics.moments import blocks
 from genbench.spec import ConfigError
 from genbench.stats import Score, mean_interval
 
 __all__ = ["METRIC", "SPLITS", "SplitSums", "inception_score"]
 
 SPLITS = 10
+_BLOCK = 1024  # rows that are float64 at a time
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
 class SplitSums:
-    """Sums over the samples of each split: all that the score needs, and mergeable by `+`.
+    """Sums over the samples of each split: all that the score needs; a `Sums`.
 
     Attributes:
         total: Number of samples in the whole set, which fixes the split of each.
@@ -36,14 +37,18 @@ class SplitSums:
         entropy: Sum of p log p, float64 of shape (S,).
     """
 
-    total: int
-    count: NDArray[np.int64]
-    probs: Array
-    entropy: Array
+    reads: ClassVar[str] = "probs"
+
+    def __init__(self, total: int, count: NDArray[np.int64], probs: Array, entropy: Array) -> None:
+        self.total, self.count, self.probs, self.entropy = total, count, probs, entropy
+        bounds = [i * total // len(count) for i in range(len(count) + 1)]
+        # the split of each sample: chunks of a fixed permutation
+        self._split = np.empty(total, np.int64)
+        self._split[fixed_order(total)] = np.repeat(np.arange(len(count)), np.diff(bounds))
 
     @classmethod
-    def empty(cls, total: int, classes: int, splits: int = SPLITS) -> Self:
-        """No samples yet, of `total` that will come.
+    def start(cls, total: int, width: int, splits: int = SPLITS) -> Self:
+        """No samples yet, of `total` that will come, each with `width` probabilities.
 
         Raises:
             ConfigError: For fewer samples than splits.
@@ -53,41 +58,54 @@ class SplitSums:
                 f"the Inception Score needs at least {splits} samples, one for each split, "
                 f"got {total}; draw more"
             )
-        return cls(
-            total, np.zeros(splits, np.int64), np.zeros((splits, classes)), np.zeros(splits)
-        )
+        counts, entropy = np.zeros(splits, np.int64), np.zeros(splits)
+        return cls(total, counts, np.zeros((splits, width)), entropy)
 
-    def update(self, probs: Any, index: Any) -> "SplitSums":
-        """These samples and more.
+    def update(self, rows: Any, index: NDArray[np.int64]) -> Self:
+        """These samples too; changes and returns itself.
 
         Args:
-            probs: Class probabilities of shape (B, K); rows are made to add up to 1 in float64.
+            rows: Class probabilities of shape (B, K); made to add up to 1 in float64.
             index: Which sample of the whole set each row is, int of shape (B,).
 
         Raises:
             ValueError: For rows that are no probabilities.
         """
-        p = as_float64(probs, "class probabilities")
-        sums = p.sum(1, keepdims=True)
-        if (p < 0).any() or (np.abs(sums - 1) > 1e-3).any():
-            raise ValueError("class probabilities must be >= 0 and add up to 1; these do not")
-        p = p / sums
-        split = self._split_of()[np.asarray(index)]
-        count, total, entropy = self.count.copy(), self.probs.copy(), self.entropy.copy()
-        np.add.at(count, split, 1)
-        np.add.at(total, split, p)
-        np.add.at(entropy, split, xlogy(p, p).sum(1))
-        return SplitSums(self.total, count, total, entropy)
+        done = 0
+        for p in blocks(rows, _BLOCK, "class probabilities"):
+            sums = p.sum(1, keepdims=True)
+            if (p < 0).any() or (np.abs(sums - 1) > 1e-3).any():
+                raise ValueError("class probabilities must be >= 0 and add up to 1; these do not")
+            p = p / sums
+            split = self._split[np.asarray(index)[done : done + len(p)]]
+            belongs = (split == np.arange(len(self.count))[:, None]).astype(np.float64)
+            self.count += belongs.sum(1).astype(np.int64)
+            self.probs += belongs @ p  # by BLAS, ten times as fast as numpy's add.at
+            self.entropy += belongs @ xlogy(p, p).sum(1)
+            done += len(p)
+        return self
 
-    def __add__(self, other: "SplitSums") -> "SplitSums":
+    def __add__(self, other: Self) -> Self:
         if (self.total, self.probs.shape) != (other.total, other.probs.shape):
             raise ValueError("only sums over parts of the same set of samples merge")
-        return SplitSums(
+        return type(self)(
             self.total,
             self.count + other.count,
             self.probs + other.probs,
             self.entropy + other.entropy,
         )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays, for files."""
+        total = np.asarray(self.total)
+        return {"total": total, "count": self.count, "probs": self.probs, "entropy": self.entropy}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The sums that `arrays` gave these."""
+        count = np.array(arrays["count"], np.int64)
+        probs, entropy = (np.array(arrays[name], np.float64) for name in ("probs", "entropy"))
+        return cls(int(arrays["total"]), count, probs, entropy)
 
     @property
     def scores(self) -> list[float]:
@@ -103,14 +121,6 @@ class SplitSums:
         divergence = self.entropy / self.count - xlogy(q, q).sum(1)
         return [float(value) for value in np.exp(divergence)]
 
-    def _split_of(self) -> NDArray[np.int64]:
-        """The split of each sample, int64 of shape (total,): chunks of a fixed permutation."""
-        splits = len(self.count)
-        bounds = [i * self.total // splits for i in range(splits + 1)]
-        split = np.empty(self.total, np.int64)
-        split[fixed_order(self.total)] = np.repeat(np.arange(splits), np.diff(bounds))
-        return split
-
 
 def inception_score(sums: SplitSums) -> tuple[float, float]:
     """Mean and standard deviation (ddof = 0) over the splits, as papers print them."""
@@ -118,11 +128,17 @@ def inception_score(sums: SplitSums) -> tuple[float, float]:
 
 
 def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Score:
-    """The score, with a Student interval over the splits."""
-    n, classes = made.probs.shape
-    sums = SplitSums.empty(n, classes).update(made.probs, np.arange(n))
+    """The score, with a Student interval over the splits and their spread."""
+    sums = made.sums(SplitSums)
     value, stderr, ci95 = mean_interval(sums.scores)
-    return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=f"Student, {SPLITS} splits")
+    return Score(
+        value=value,
+        stderr=stderr,
+        ci95=ci95,
+        n=made.n,
+        method=f"Student, {SPLITS} splits",
+        spread=inception_score(sums)[1],
+    )
 
 
-METRIC = Metric("is", "IS", "higher", needs=("probs",), score=score, least=SPLITS)
+METRIC = Metric("is", "IS", "higher", needs=(SplitSums,), score=score, least=SPLITS)

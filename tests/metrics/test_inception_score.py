@@ -16,7 +16,7 @@ from genbench.stats import mean_interval
 
 
 def sums_of(probs: np.ndarray) -> SplitSums:
-    return SplitSums.empty(*probs.shape).update(probs, np.arange(len(probs)))
+    return SplitSums.start(*probs.shape).update(probs, np.arange(len(probs)))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -70,14 +70,14 @@ def test_coarse_probabilities_are_made_to_add_up():
 def test_shards_in_any_order_merge_to_one_pass():
     probs = np.random.default_rng(1).dirichlet(np.ones(10), 203)
     index = np.random.default_rng(2).permutation(203)
-    empty = SplitSums.empty(203, 10)
-    a, b, c, d = (empty.update(probs[rows], rows) for rows in np.array_split(index, 4))
+    parts = np.array_split(index, 4)
+    a, b, c, d = (SplitSums.start(203, 10).update(probs[rows], rows) for rows in parts)
     for merged in (a + b + c + d, (d + b) + (c + a)):
         assert merged.scores == pytest.approx(sums_of(probs).scores, rel=1e-12)
     with pytest.raises(ValueError, match=f"saw {a.count.sum()} of 203 samples"):
         _ = a.scores
     with pytest.raises(ValueError, match="same set of samples"):
-        a + SplitSums.empty(204, 10)
+        a + SplitSums.start(204, 10)
 
 
 def test_the_interval_is_over_the_splits():

@@ -24,8 +24,8 @@ def test_metrics_are_found_by_name():
 
 
 def test_an_unknown_metric_names_the_nearest():
-    with pytest.raises(ConfigError, match="unknown metric 'fid'; did you mean 'fd'"):
-        metrics.get("fid")
+    with pytest.raises(ConfigError, match="unknown metric 'fdd'; did you mean 'fd'"):
+        metrics.get("fdd")
 
 
 def test_what_is_missing_is_told():
