@@ -104,12 +104,14 @@ def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> So
     dataset = data.load(name, split, root=root)
     images = dataset.images.numpy()
     text = f"{name}:{split}"
-    path = data.parse_id(name).path
+    parsed = data.parse_id(name)
+    path = parsed.path
     source = Arrays(text, len(images), in_memory(images), where=text, size=resize, levels=False)
     source.notes = {**dataset.notes, **source.notes}
     source.lossy = path is not None and any(p.suffix.lower() in _LOSSY for p in path.rglob("*"))
     if path is not None:
-        source.name = f"{path.resolve().name}:{split}"
+        size = f"@{parsed.size}" if parsed.size else ""
+        source.name = f"{path.resolve().name}{size}:{split}"
     return source
 
 

@@ -47,7 +47,8 @@ def to_uint8(images: "Tensor", value_range: ValueRange = (-1.0, 1.0)) -> "Tensor
 
     low, high = check_value_range(value_range)
     scale = 255.0 / (high - low)
-    levels = images.mul(scale).add_(0.5 - scale * low)
+    half = images.dtype in (torch.float16, torch.bfloat16)  # too coarse to round levels in
+    levels = (images.float() if half else images).mul(scale).add_(0.5 - scale * low)
     return levels.floor_().clamp_(0, 255).to(torch.uint8)
 
 
