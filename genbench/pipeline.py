@@ -14,7 +14,7 @@ import torch
 
 from genbench import data, dist, features, metrics, registry
 from genbench.environment import environment, peak_bytes, reset_peak
-from genbench.features import Extractor, Features
+from genbench.features import Extractor
 from genbench.metrics import FeatureSet
 from genbench.record import Counters, Failure, Record, Timings
 from genbench.runtime import CellTimeoutError, Progress, Runtime, time_limit
@@ -82,13 +82,6 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _score(metric: MetricSpec, made: Features, real: Features | None) -> Score:
-    chosen = metrics.get(metric.name)
-    sets = [None if f is None else FeatureSet.of(f.features, f.probs) for f in (made, real)]
-    assert sets[0] is not None
-    return chosen(sets[0], sets[1], chosen.options.model_validate(dict(metric.options)))
-
-
 @dataclass
 class _Run:
     """The stages of one cell, and what the record will say of them."""
@@ -101,6 +94,8 @@ class _Run:
     skipped: list[str] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    _sets: dict[str, FeatureSet] = field(default_factory=dict)
+    _extractors: dict[str, Extractor] = field(default_factory=dict)
 
     def record(self) -> Record:
         """Run every stage that is not done and collect what came of it."""
@@ -199,40 +194,46 @@ class _Run:
     # --- features --------------------------------------------------------------------------------
 
     def _extractor(self, metric: MetricSpec) -> Extractor:
-        extractor = features.load(metric.extractor)
+        name = "/".join(part for part in (metric.extractor, metric.protocol) if part)
+        if name not in self._extractors:
+            self._extractors[name] = features.load(name)
+        extractor = self._extractors[name]
         self.hashes[metric.extractor] = extractor.sha256
         if metric.weights and extractor.sha256 != metric.weights:
             raise RuntimeError(f"the weights of {metric.extractor} changed since this was planned")
         return extractor
 
-    def _made(self, metric: MetricSpec, made: Artifact) -> Features:
+    def _made(self, metric: MetricSpec, made: Artifact) -> FeatureSet:
         images = made.tensors["images"]
         # by content: samples that were made again on another device have features of their own
         source = hashlib.sha256(images.tobytes()).hexdigest()
         return self._features(metric, source, lambda: images)
 
-    def _real(self, metric: MetricSpec) -> Features | None:
+    def _real(self, metric: MetricSpec) -> FeatureSet | None:
         if not metric.reference:
             return None
         name, _, split = metric.reference.rpartition(":")
         loaded = self.dataset(split, name)
         return self._features(metric, loaded.hash, loaded.images.numpy)
 
-    def _features(self, metric: MetricSpec, source: str, images: Callable[[], Any]) -> Features:
+    def _features(self, metric: MetricSpec, source: str, images: Callable[[], Any]) -> FeatureSet:
         """Features of a set of images, kept by what the images are and what looked at them."""
         extractor = self._extractor(metric)
         key = content_key([source, metric.extractor, metric.protocol, extractor.sha256])
+        if key not in self._sets:  # one object for all metrics, which may share work on it
+            self._sets[key] = self._feature_set(key, source, extractor, images)
+        return self._sets[key]
+
+    def _feature_set(
+        self, key: str, source: str, extractor: Extractor, images: Callable[[], Any]
+    ) -> FeatureSet:
         found = self.store.get("features", key)
         if found is None:
             tensors = self._extract(extractor, images())
-            found = Artifact(tensors, {"source": source, "extractor": metric.extractor})
+            found = Artifact(tensors, {"source": source, "extractor": extractor.name})
             if dist.rank() == 0:
                 self.store.put("features", key, found.tensors, found.info)
-        probs = found.tensors.get("probs")
-        return Features(
-            torch.from_numpy(found.tensors["features"]),
-            None if probs is None else torch.from_numpy(probs),
-        )
+        return FeatureSet(len(found.tensors["features"]), found.tensors)
 
     def _extract(self, extractor: Extractor, images: Any) -> dict[str, Any]:
         batch, n = self.runtime.batch, len(images)
@@ -249,6 +250,11 @@ class _Run:
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
     def _scores(
-        self, sets: dict[MetricSpec, tuple[Features, Features | None]]
+        self, sets: dict[MetricSpec, tuple[FeatureSet, FeatureSet | None]]
     ) -> dict[str, Score]:
-        return {m.id: _score(m, made, real) for m, (made, real) in sets.items()}
+        scores = {}
+        for spec, (made, real) in sets.items():
+            metric = metrics.get(spec.name)
+            options = metric.options.model_validate(dict(spec.options))
+            scores[spec.id] = metric(made, real, options)
+        return scores

@@ -54,7 +54,9 @@ class Suite(Spec):
         seeds: Training seeds; each makes a cell of every row.
         sample_seed: Of the sampling noise.
         metrics: Short names, e.g. `["fd", "is"]`.
-        extractor: The network that the metrics look through.
+        extractor: The network that the metrics look through, e.g. "digits-cnn", "inception/clean".
+        metric_options: Settings of metrics by metric or group: `{kid = {subset_size = 100}}`;
+            on the command line `kid.subset_size=100`.
         reference: The split that distances are measured to.
         budget: When training ends, for every row.
         rows: What is compared.
@@ -69,6 +71,7 @@ class Suite(Spec):
     sample_seed: int = 0
     metrics: tuple[str, ...]
     extractor: str
+    metric_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     reference: str = "train"
     budget: Budget
     rows: tuple[Row, ...]
@@ -127,6 +130,8 @@ def _apply(content: dict[str, Any], change: str, where: str) -> None:
         _keep_rows(content, text.split(","))
     elif head in registry.families() and rest:
         _change_family(content, head, rest, read_value(text))
+    elif head in metrics.groups() and rest:
+        content.setdefault("metric_options", {}).setdefault(head, {})[rest] = read_value(text)
     elif head not in Suite.model_fields:
         valid = [*Suite.model_fields, "baseline", "data.root", *registry.families()]
         raise ConfigError(f"{where}: unknown key {key!r}; {nearest(head, valid)}")
@@ -175,7 +180,8 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
         where = f"suite {suite.name!r}: reference {suite.reference!r}"
         raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")
     fingerprint = data.fingerprint(suite.dataset, data_root)
-    scored = tuple(_metric(suite, name) for name in suite.metrics)
+    wanted = [member for name in suite.metrics for member in metrics.expand(name)]
+    scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows
@@ -185,15 +191,23 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
 
 
 def _metric(suite: Suite, name: str) -> MetricSpec:
-    metric = metrics.get(name)
-    if suite.n < metric.least:
-        raise ConfigError(f"metric {name!r} needs n={metric.least} or more, not n={suite.n}")
+    metric, request = metrics.get(name), features.parse(suite.extractor)
+    given: dict[str, Any] = {}
+    for place in (metric.group, metric.name):
+        given |= suite.metric_options.get(place, {})
+    options = parse(metric.options, given, f"options of {name}")
+    if suite.n < metric.fewest(options):
+        raise ConfigError(
+            f"metric {name!r} needs n={metric.fewest(options)} or more, not n={suite.n}"
+        )
     return MetricSpec(
-        name=name,
-        extractor=suite.extractor,
+        name=metrics.called(metric, request.name),
+        extractor=":".join((request.name, *request.arguments)),
+        protocol=request.protocol,
         reference=f"{suite.dataset}:{suite.reference}" if metric.reference else "",
         n=suite.n,
-        weights=features.card(suite.extractor)["sha256"],
+        weights=features.card(request.name)["sha256"] if request.name in features.names() else "",
+        options=metric.changed(options),
     )
 
 

@@ -327,7 +327,7 @@ class _Run:
                 extractor=weights or "pixels",
                 reference=self.reference,
                 n=max(n, 2),
-                options=job.changed,
+                options=job.metric.changed(job.options),
             )
         extractor = self._network(job).extractor
         notes = [] if extractor.official else [f"weights={extractor.sha256[:8]}"]
@@ -339,7 +339,7 @@ class _Run:
             reference=self.reference if job.metric.reference else "",
             n=n,
             weights=extractor.sha256,
-            options=job.changed,
+            options=job.metric.changed(job.options),
             notes=tuple(notes),
         )
 

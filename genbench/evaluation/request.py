@@ -68,14 +68,7 @@ class Job:
     @property
     def name(self) -> str:
         """The metric's name in its id: a Frechet distance is FID in Inception's features only."""
-        inception = self.extractor is not None and self.extractor.name == "inception"
-        return _FID if self.metric.name == "fd" and inception else self.metric.name
-
-    @property
-    def changed(self) -> tuple[tuple[str, Any], ...]:
-        """Options that differ from the defaults."""
-        chosen, usual = self.options.model_dump(), type(self.options)().model_dump()
-        return tuple((k, str(v)) for k, v in chosen.items() if v != usual[k])
+        return metrics.called(self.metric, self.extractor.name if self.extractor else "")
 
 
 def read_changes(changes: Sequence[str], spec: Mapping[str, Any]) -> EvalSpec:
@@ -93,7 +86,7 @@ def read_changes(changes: Sequence[str], spec: Mapping[str, Any]) -> EvalSpec:
         if not equals or not key:
             raise ConfigError(f"{change!r} is not of the form key=value")
         head, dot, rest = key.partition(".")
-        if dot and (head in known or head == _FID):
+        if dot and (head in known):
             content["options"].setdefault(head, {})[rest] = read_value(text)
         elif key == "metrics":
             content["metrics"] = tuple(text.split(","))
@@ -121,7 +114,7 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
     for text in spec.metrics:
         name, at, other = text.partition("@")
         network = other if at else default
-        for member in metrics.expand("fd" if name == _FID else name):
+        for member in metrics.expand(name):
             metric = metrics.find(member)
             request = None
             if isinstance(metric, Metric):

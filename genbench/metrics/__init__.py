@@ -11,7 +11,19 @@ from pkgutil import iter_modules
 from genbench.metrics.metric import FeatureSet, Metric, PairMetric
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["FeatureSet", "Metric", "PairMetric", "expand", "find", "get", "groups", "names"]
+__all__ = [
+    "FeatureSet",
+    "Metric",
+    "PairMetric",
+    "called",
+    "expand",
+    "find",
+    "get",
+    "groups",
+    "names",
+]
+
+_ALIASES = {"fid": "fd"}
 
 
 def names() -> list[str]:
@@ -25,7 +37,7 @@ def get(name: str) -> Metric:
     Raises:
         ConfigError: For an unknown name, with the nearest one.
     """
-    metric = _scan().get(name)
+    metric = _scan().get(_ALIASES.get(name, name))
     if not isinstance(metric, Metric):
         raise ConfigError(f"unknown metric {name!r}; {nearest(name, names())}")
     return metric
@@ -37,6 +49,7 @@ def find(name: str) -> Metric | PairMetric:
     Raises:
         ConfigError: For an unknown name, with the nearest one.
     """
+    name = _ALIASES.get(name, name)
     if name not in _scan():
         raise ConfigError(f"unknown metric {name!r}; {nearest(name, groups())}")
     return _scan()[name]
@@ -55,7 +68,17 @@ def expand(name: str) -> list[str]:
 def groups() -> set[str]:
     """Every name that metrics can be asked for by: their own, and those of groups."""
     several = {m.group for m in _scan().values() if isinstance(m, Metric) and m.group}
-    return set(_scan()) | several
+    return set(_scan()) | several | set(_ALIASES)
+
+
+def called(metric: Metric | PairMetric, extractor: str) -> str:
+    """A metric's name in ids: a Frechet distance is "fid" in Inception's features, and only there.
+
+    Args:
+        metric: The metric.
+        extractor: The network's name without protocol, "" for a metric of pixels.
+    """
+    return "fid" if metric.name == "fd" and extractor == "inception" else metric.name
 
 
 @cache

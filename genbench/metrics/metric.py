@@ -174,6 +174,10 @@ class Metric:
         wanted: int = getattr(options, self.sized_by) if self.sized_by else 0
         return max(self.least, wanted)
 
+    def changed(self, options: Spec) -> tuple[tuple[str, str], ...]:
+        """Options that differ from the defaults, for ids."""
+        return _changed(self.options, options)
+
     def __call__(
         self, made: FeatureSet, real: FeatureSet | None = None, options: Spec | None = None
     ) -> Score:
@@ -223,6 +227,15 @@ class PairMetric:
     values: Callable[[Any, Any, Any], NDArray[np.float64]]
     options: type[Spec] = field(default=NoOptions)
     weights: Callable[[Any], str] | None = None
+
+    def changed(self, options: Spec) -> tuple[tuple[str, str], ...]:
+        """Options that differ from the defaults, for ids."""
+        return _changed(self.options, options)
+
+
+def _changed(kind: type[Spec], options: Spec) -> tuple[tuple[str, str], ...]:
+    usual = kind().model_dump()
+    return tuple((k, str(v)) for k, v in options.model_dump().items() if v != usual[k])
 
 
 def as_float64(rows: Any, what: str) -> NDArray[np.float64]:

@@ -254,10 +254,9 @@ def _describe(spec: MetricSpec) -> tuple[str, str]:
     """Label and arrow of a metric."""
     from genbench import metrics  # SciPy comes with it, and reports start without that
 
-    name = "fd" if spec.name == "fid" else spec.name
-    if name not in metrics.names():
+    if spec.name not in metrics.groups():
         return spec.name, ""
-    metric = metrics.get(name)
+    metric = metrics.find(spec.name)
     return metric.label, _ARROWS[metric.direction]
 
 

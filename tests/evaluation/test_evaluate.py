@@ -1,0 +1,250 @@
+"""One pass over both sides: the same numbers as the metrics alone, each image seen once."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genbench import data, evaluation, features, metrics
+from genbench.evaluation import EvalSpec, evaluate, jobs, read_changes
+from genbench.evaluation.engine import reference_name
+from genbench.inputs import from_tensors, open_source
+from genbench.metrics import FeatureSet
+from genbench.spec import ConfigError
+from genbench.store import Store
+
+SETS = ("fd", "is", "kid", "prdc")
+
+
+def run(made, real, changes=(), store=None, **flags):
+    spec = read_changes(list(changes), {"extractor": "digits-cnn", "metrics": SETS, **flags})
+    return evaluate(made, real, jobs(spec), spec, store=store)
+
+
+def digits(split: str, n: int | None = None):
+    return from_tensors(data.load("digits", split).images[:n], name=split)
+
+
+def test_scores_are_those_of_the_metrics_alone():
+    found = run(digits("test"), digits("train"), ["kid.subset_size=100", "kid.subsets=5"])
+    network = features.load("digits-cnn")
+    sets = []
+    for split in ("test", "train"):
+        out = network(data.load("digits", split).images)
+        sets.append(FeatureSet.of(out.features.numpy(), out.probs.numpy()))
+    for name in ("fd", "is", "precision", "recall", "density", "coverage"):
+        (score,) = [s for i, s in found.scores.items() if i.startswith(f"{name}@")]
+        alone = metrics.get(name)(*sets)
+        assert score.value == pytest.approx(alone.value, rel=1e-5)
+        assert score.n == 360 and score.ci95[0] <= score.value <= score.ci95[1]
+
+
+def test_ids_name_network_reference_number_and_changed_options():
+    found = run(digits("test"), digits("train"), ["kid.subset_size=100", "kid.subsets=5"])
+    real = reference_name(digits("train"))
+    assert f"fd@digits-cnn/{real}/n360" in found.scores
+    assert "is@digits-cnn/n360" in found.scores
+    assert f"kid@digits-cnn/{real}/n360/subset_size=100/subsets=5" in found.scores
+
+
+def test_a_dataset_keeps_its_name_and_a_folder_gets_a_hash(folder):
+    assert reference_name(open_source("digits:train")) == "digits:train"
+    path = folder("photos", "test", 3)
+    name = reference_name(open_source(str(path)))
+    assert name.startswith("photos-") and str(path.parent) not in name
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 360])
+def test_the_batch_changes_no_number(batch):
+    changes = ["kid.subset_size=100", "kid.subsets=5"]
+    usual = run(digits("test"), digits("train"), changes)
+    found = run(digits("test"), digits("train"), [*changes, f"batch={batch}"])
+    for name, score in usual.scores.items():
+        assert found.scores[name].value == pytest.approx(score.value, rel=2e-5, abs=1e-7)
+
+
+def test_every_network_sees_every_image_once(network):
+    spec = {"extractor": network, "metrics": ("fd", "kid", "prdc", "auth_pct")}
+    found = run(digits("test", 50), digits("train", 80), ["kid.subset_size=20"], **spec)
+    assert len(found.scores) == 7
+    seen = [m.SEEN for m in sys.modules.values() if hasattr(m, "SEEN")]
+    # a look at single images first tells sizes and whether batches matter
+    assert sum(n for counts in seen for n in counts if n > 2) == 50 + 80
+
+
+def test_a_reference_that_is_known_is_not_looked_at_again(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    first = run(digits("test"), digits("train"), store=store, metrics=("fd",))
+    real = digits("train")
+    monkeypatch.setattr(type(real), "batches", _refuse(real, type(real).batches))
+    again = run(digits("test"), real, store=store, metrics=("fd",))
+    assert again.scores == first.scores
+
+
+def _refuse(source, batches):
+    def read(self, size):
+        assert self is not source, "the reference was read although it is known"
+        return batches(self, size)
+
+    return read
+
+
+def test_other_images_of_the_same_name_are_no_hit(tmp_path):
+    store = Store(tmp_path / "store")
+    images = data.load("digits", "train").images
+    run(digits("test"), from_tensors(images, name="x"), store=store, metrics=("fd",))
+    other = run(digits("test"), from_tensors(images[:700], name="x"), store=store, metrics=("fd",))
+    fresh = run(digits("test"), from_tensors(images[:700], name="x"), metrics=("fd",))
+    assert list(other.scores.values()) == list(fresh.scores.values())
+
+
+# --- statistics files ----------------------------------------------------------------------------
+
+
+def saved(tmp_path: Path, **flags) -> Path:
+    path = tmp_path / "real.stats"
+    spec = EvalSpec(**{"extractor": "digits-cnn", "metrics": SETS, **flags})
+    assert evaluate(None, digits("train"), jobs(spec), spec, save_stats=path) is None
+    return path
+
+
+def with_stats(path: Path, real=None, **flags):
+    spec = EvalSpec(**{"extractor": "digits-cnn", "metrics": ("fd", "prdc"), **flags})
+    return evaluate(digits("test"), real, jobs(spec), spec, load_stats=path)
+
+
+def test_a_statistics_file_stands_in_for_the_reference(tmp_path):
+    found = with_stats(saved(tmp_path))
+    usual = run(digits("test"), digits("train"), metrics=("fd", "prdc"))
+    assert found.scores.keys() == usual.scores.keys()
+    for name, score in usual.scores.items():
+        assert found.scores[name].value == pytest.approx(score.value, rel=1e-9)
+    assert found.reference.n == 1437
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"extractor": "mnist-cnn"}, "another network: digits-cnn, wanted is mnist-cnn"),
+        ({"reference_n": 1000}, "holds 1,437 reference images, but reference_n=1,000"),
+    ],
+)
+def test_a_statistics_file_of_something_else_is_refused(tmp_path, flags, said):
+    with pytest.raises(ConfigError, match=said):
+        with_stats(saved(tmp_path), **flags)
+
+
+def test_a_statistics_file_of_other_images_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="another images"):
+        with_stats(saved(tmp_path), real=digits("test"))
+
+
+def test_a_statistics_file_that_lacks_something_is_refused(tmp_path):
+    path = saved(tmp_path, metrics=("fd",))
+    with pytest.raises(ConfigError, match="lacks what these metrics need"):
+        with_stats(path)
+
+
+def test_statistics_of_other_programs_are_refused(tmp_path):
+    path = tmp_path / "cifar10.npz"
+    np.savez(path, mu=np.zeros(4), sigma=np.eye(4))
+    with pytest.raises(ConfigError, match="do not say which protocol and how many images"):
+        with_stats(path)
+    with pytest.raises(ConfigError, match="there is no statistics file"):
+        with_stats(tmp_path / "nothing")
+
+
+# --- pairs, text ---------------------------------------------------------------------------------
+
+
+def test_pairs_match_by_name_whatever_the_order(folder):
+    made, real = folder("made", "test", 20, noise=20.0), folder("real", "test", 20)
+    for i, file in enumerate(sorted(made.iterdir())):
+        file.rename(made / f"{i:04d}.x.png")
+    for i, file in enumerate(sorted(real.iterdir())):
+        file.rename(real / f"{i:04d}.x.bmp")
+    spec = EvalSpec(metrics=("psnr",), batch=7)
+    found = evaluate(open_source(str(made)), open_source(str(real)), jobs(spec), spec)
+    a = data.load("digits", "test").images[:20].double()
+    b = torch.from_numpy(
+        np.stack([np.asarray(_open(p)) for p in sorted(made.iterdir())])
+    ).double()[:, None]
+    psnr = 10 * torch.log10(255**2 / ((a - b) ** 2).mean((1, 2, 3)))
+    (score,) = found.scores.values()
+    assert score.value == pytest.approx(float(psnr.mean()), rel=1e-6)
+
+
+def _open(path):
+    from PIL import Image
+
+    return Image.open(path)
+
+
+def test_pairs_of_other_sizes_are_told(folder):
+    spec = EvalSpec(metrics=("psnr",))
+    made = open_source(str(folder("made", "test", 4)))
+    real = open_source(str(folder("real", "test", 4)), resize=16)
+    with pytest.raises(ConfigError, match=r"pairs need images of one shape.*resize=SIZE"):
+        evaluate(made, real, jobs(spec), spec)
+
+
+# --- guards --------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_scored_is_told_before_any_network_runs(network):
+    made, real = digits("test", 40), digits("train", 40)
+    cases = [
+        ((made, None, ()), "compares with real images"),
+        ((made, real, ["metrics=psnr", "n=41"]), "n=41 was promised"),
+        ((made, real, ["metrics=kid"]), r"needs 1,000 generated images.*kid.subset_size=40"),
+        ((made, real, ["metrics=is"]), "class probabilities"),
+        ((made, real, ["metrics=clip"]), "captions=FILE"),
+        ((made, None, ["metrics=psnr"]), "name them with --reference"),
+    ]
+    for (a, b, changes), said in cases:
+        with pytest.raises(ConfigError, match=said):
+            run(a, b, changes, extractor=network, metrics=("fd",))
+
+
+def test_a_comparison_that_is_unfair_is_warned_of(folder):
+    png, jpeg = folder("png", "test", 100), folder("jpeg", "test", 100, ".jpg")
+    found = run(open_source(str(jpeg)), open_source(str(png)), metrics=("fd",))
+    assert any("jpeg holds lossy files" in warning for warning in found.warnings)
+    found = run(digits("test"), digits("test"), metrics=("fd",))
+    assert any("both sides are the same images" in warning for warning in found.warnings)
+    assert next(iter(found.scores.values())).value == 0
+
+
+def test_too_few_images_for_a_frechet_distance_are_told_with_the_bias():
+    train = data.load("digits", "train").images
+    few = run(from_tensors(train[:60], name="few"), digits("train"), metrics=("fd",))
+    (said,) = [w for w in few.warnings if "too high" in w]
+    assert "fd_infinity and kid" in said
+    bias = float(said.split("about ")[1].split()[0])
+    # a sample of the reference itself: all of its distance is bias
+    (score,) = few.scores.values()
+    assert 0.3 * score.value < bias < 3 * score.value
+    assert not [w for w in run(digits("test"), digits("train")).warnings if "too high" in w]
+
+
+def test_python_takes_tensors_and_callables():
+    images = data.load("digits", "test").images
+    found = evaluation.score(images, "digits:train", ("fd",), "digits-cnn")
+    assert list(found.scores) == ["fd@digits-cnn/digits:train/n360"]
+    drawn = evaluation.score(
+        lambda count: -torch.ones(count, 1, 8, 8), "digits:train", ("fd",), "digits-cnn", n=40
+    )
+    assert drawn.generated.n == 40 and any("single colour" in w for w in drawn.warnings)
+
+
+def test_the_result_is_json_without_paths(folder, tmp_path):
+    found = run(open_source(str(folder("made", "test", 100))), digits("train"), metrics=("fd",))
+    text = found.model_dump_json()
+    assert str(tmp_path) not in text
+    content = json.loads(text)
+    (score,) = content["scores"].values()
+    assert {"value", "stderr", "ci95", "n"} <= score.keys()
+    assert content["extractors"]["digits-cnn"]["sha256"] and content["environment"]["packages"]
