@@ -117,8 +117,11 @@ def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> So
 
 def _missing(text: str, path: Path) -> str:
     """One sentence on a name that names nothing, with the nearest thing that is there."""
-    if text in data.names() or text.partition("@")[0] in data.names():
+    if text.partition("@")[0] in data.names():
         return f"{text!r} names no split; write {text}:train or {text}:test"
+    base, colon, split = text.partition(":")
+    if colon and (like := difflib.get_close_matches(base, data.names(), n=1, cutoff=0.5)):
+        return f"there is no {text!r}; did you mean '{like[0]}:{split}'? name {_KNOWN}"
     if not path.parent.is_dir():
         return f"there is no {text!r} and no folder {path.parent}; name {_KNOWN}"
     there = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]

@@ -70,6 +70,9 @@ def test_splits_and_datasets_that_are_not():
     refused(lambda: open_source("digits"), "'digits' names no split", "digits:train")
     refused(lambda: open_source("mnist@32"), "mnist@32:test")
     refused(lambda: open_source("digits:val"), "no split 'val'")
+    refused(
+        lambda: open_source("digit:test"), "there is no 'digit:test'; did you mean 'digits:test'?"
+    )
 
 
 # --- runs ----------------------------------------------------------------------------------------
