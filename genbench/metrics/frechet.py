@@ -228,7 +228,8 @@ def frechet_score(made: FrechetSums, real: Reference) -> Score:
     fitted = Reference.of(moments)
     value = frechet_distance(fitted, real)
     changes = influence(made.rows, fitted, real)
-    stderr = float(changes.std(ddof=1)) / float(np.sqrt(n))
+    largest = float(np.abs(changes).max()) or 1.0  # whose square may be no number
+    stderr = largest * float((changes / largest).std(ddof=1)) / float(np.sqrt(n))
     half = student_t(len(changes) - 1) * stderr
     method = f"infinitesimal jackknife, {len(changes)} samples"
     return Score(value=value, stderr=stderr, ci95=(value - half, value + half), n=n, method=method)
