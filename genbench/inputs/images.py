@@ -103,8 +103,6 @@ def header(data: bytes) -> Header:
             mode = image.mode
     except _READ_ERRORS as error:
         raise BrokenImage(_reason(error)) from error
-    if min(found.size) < 1:
-        raise BrokenImage("{}x{} pixels".format(*found.size))
     if bits > 8 or mode.startswith(("I", "F")):
         what = f"{bits} bits for a channel" if bits > 8 else f"mode {mode}"
         raise UnfitImage(what, "convert to 8 bits for a channel, with a scaling that you choose")
@@ -142,7 +140,6 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _opaque(image: Image.Image, alpha: Alpha) -> Image.Image:
-    grey = image.mode in _GREY
     # by way of RGBA, since a palette or a transparent colour is made explicit there only
     full = image.convert("RGBA")
     plain = full.convert("RGB")
@@ -154,7 +151,7 @@ def _opaque(image: Image.Image, alpha: Alpha) -> Image.Image:
                 "are stored, alpha=drop",
             )
         plain = Image.alpha_composite(Image.new("RGBA", full.size, alpha), full).convert("RGB")
-    return plain.convert("L") if grey else plain
+    return plain
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
@@ -185,5 +182,5 @@ def _turned(image: Image.Image) -> bool:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
+        return "no known image format, or no pixels"
     return " ".join(str(error).split()) or type(error).__name__

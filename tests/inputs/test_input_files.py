@@ -218,7 +218,10 @@ def test_several_sizes_need_one_to_make_of_them(tmp_path):
 def test_an_image_without_pixels_is_refused(tmp_path):
     fill(tmp_path, 1)
     (tmp_path / "flat.png").write_bytes(png(0, 4, 8, 2, b""))
-    refused(lambda: open_source(tmp_path), "1 of 2 images cannot be read: flat.png (")
+    refused(
+        lambda: open_source(tmp_path),
+        "cannot be read: flat.png (no known image format, or no pixels)",
+    )
 
 
 # --- modes ---------------------------------------------------------------------------------------
@@ -431,8 +434,8 @@ def test_files_without_a_header_are_told_with_those_cut_short(tmp_path):
     cut(tmp_path / "4.png")
     refused(
         lambda: open_source(tmp_path),
-        "3 of 6 images cannot be read: 1.png (no known image format), 2.png (no known image "
-        "format), 4.png (",
+        "3 of 6 images cannot be read: 1.png (no known image format, or no pixels), 2.png (",
+        ", 4.png (",
         "on_error=skip",
     )
 
@@ -492,17 +495,18 @@ def test_a_zip_that_is_damaged(tmp_path):
 
 
 def test_images_of_one_colour_are_counted_once_all_were_read(tmp_path):
-    fill(tmp_path, 40)
-    for i in (12, 30):
-        save(tmp_path / f"{i}.png", np.full((8, 8, 3), (9, 8, 7), np.uint8))
-    almost = np.full((8, 8, 3), 5, np.uint8)
-    almost[7, 6, 1] = 6
-    save(tmp_path / "5.png", almost)
+    fill(tmp_path, 40, size=(20, 20))
+    for i in (19, 30):  # in the order of names the 12th and the 25th
+        save(tmp_path / f"{i}.png", np.full((20, 20, 3), (9, 8, 7), np.uint8))
+    for at in range(3):  # one pixel differs
+        almost = np.full((20, 20, 3), 5, np.uint8)
+        almost[18 + at % 2, 7 * at, at] = 6
+        save(tmp_path / f"{at}.png", almost)
     source = open_source(tmp_path)
     assert source.warnings == []
-    for _ in range(2):
-        everything(source, 16)
-        assert source.warnings == ["2 of 40 images are of one single colour (first: 12.png)"]
+    for size in (7, 16):
+        everything(source, size)
+        assert source.warnings == ["2 of 40 images are of one single colour (first: 19.png)"]
 
 
 def test_a_set_of_one_image_many_times_is_only_warned_of(tmp_path):
@@ -520,12 +524,30 @@ def test_a_set_of_one_image_many_times_is_only_warned_of(tmp_path):
 
 
 def test_work_is_done_ahead_but_not_too_far():
-    done: list[int] = []
-    results = ahead(range(1000), lambda job: (done.append(job), job)[1], most=20)
+    taken: list[int] = []
+    results = ahead((taken.append(job) or job for job in range(1000)), lambda job: job, most=20)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert max(done) <= 3 + 20
+    assert 20 <= len(taken) <= 3 + 20
+    assert list(results) == list(range(3, 1000))
+
+
+def test_a_caller_that_stops_leaves_no_work_behind():
+    started: list[int] = []
+    go = threading.Event()
+
+    def work(job: int) -> int:
+        started.append(job)
+        if job:
+            go.wait(10)
+        return job
+
+    results = ahead(range(1000), work, most=40)
+    assert next(results) == 0
+    timer = threading.Timer(0.2, go.set)  # while the generator is closed
+    timer.start()
     results.close()
-    assert len(done) <= 3 + 20 + 1
+    timer.join()
+    assert len(started) <= 1 + 8, "what had not begun was given up"
     assert not [t for t in threading.enumerate() if t.name.startswith("images")]
 
 
