@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
 
 from genbench.metrics.gaussian import Reference, frechet_distance, sandwich
 from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
@@ -35,7 +36,7 @@ __all__ = [
 
 GROUPS = 20  # of samples, for the jackknife
 FEW = 256  # features up to which every group has a covariance of its own
-KEPT = 2000  # samples whose influence is looked at, where there are more features
+KEPT = 1000  # samples whose influence is looked at, where there are more features
 
 Array = NDArray[np.float64]
 
@@ -44,13 +45,13 @@ class FrechetSums:
     """Moments of samples, and what the standard error of their distance needs; a `Sums`.
 
     Up to 256 features: the moments of 20 random groups of equal size (up to one sample). More
-    features: the moments of all, and the rows of up to 2,000 random samples. Which ones is fixed
+    features: the moments of all, and the rows of up to 1,000 random samples. Which ones is fixed
     by `fixed_order`.
 
     Attributes:
         total: Number of samples that will come.
         parts: Moments of each group, of which there is one for more than 256 features.
-        rows: The kept rows, of shape (min(total, 2000), D) or (0, D).
+        rows: The kept rows, of shape (min(total, 1000), D) or (0, D).
         seen: Which of them came already, bool.
     """
 
@@ -189,13 +190,20 @@ def _root_of_transport(made: Reference, real: Reference) -> NDArray[np.float32]:
     if real.trace == 0:
         return np.zeros((len(made.mean), 0), np.float32)
     middle = sandwich(made, real).astype(np.float32)
-    values, vectors = np.linalg.eigh(middle)  # reads the lower triangle
+    # in place but for the vectors; reads the lower triangle
+    values, vectors, _, _, failed = lapack.ssyevr(middle, lower=1, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError(
+            "eigenvalues of the product of two covariances do not converge"
+        )
     del middle
     vectors /= np.maximum(values, 1e-6 * values[-1]) ** 0.25
     # T = (L2 / sqrt(trace2)) (middle)^(-1/2) (L2 / sqrt(trace2))^T sqrt(trace2 / trace1)
     ratio = np.sqrt(np.sqrt(real.trace) / np.sqrt(made.trace)) / np.sqrt(real.trace)
-    factor = np.empty(real.factor.shape, np.float32)
+    factor = np.empty(real.factor.shape, np.float32, order="F")
     np.multiply(real.factor, ratio, out=factor, casting="same_kind")
+    if len(real.factor) == len(values):  # triangular
+        return np.asarray(blas.strmm(1.0, factor, vectors, lower=1, overwrite_b=1))
     return np.asarray(factor @ vectors)
 
 
@@ -212,7 +220,7 @@ def frechet_score(made: FrechetSums, real: Reference) -> Score:
 
     Up to 256 features: a jackknife over 20 groups of samples. More: the infinitesimal jackknife,
     stderr^2 = Var(IF) / N (Efron and Stein, *The Jackknife Estimate of Variance*, 1981; Jaeckel,
-    *The Infinitesimal Jackknife*, 1972), the variance over up to 2,000 samples.
+    *The Infinitesimal Jackknife*, 1972), the variance over up to 1,000 samples.
     Both are conservative, never too small: where the sets hardly differ they are up to sqrt(2)
     times the spread of a Gaussian's distance over new samples (1.6 times for skewed features).
     """
