@@ -9,8 +9,8 @@ from PIL import Image
 from genbench.inputs import captions, from_tensors, open_source, pairs
 from genbench.spec import ConfigError
 
-KEYS = ("a/1", "a/2", "b.x/3")
-FILES = ("a/1.png", "a/2.jpg", "b.x/3.webp")
+KEYS = ("a/1", "a/2.png", "b.x/3")
+FILES = ("a/1.png", "a/2.png.jpg", "b.x/3.webp")
 TEXTS = ["a dog, running", "two\u2028lines", "„ein Hund“"]
 
 
@@ -43,7 +43,7 @@ def test_one_caption_a_line(tmp_path, end, line):
     refused(lambda: captions.read(path, None, n=4), "3 captions for 4 images")
 
 
-@pytest.mark.parametrize("names", [KEYS, FILES, ["./" + name for name in FILES]])
+@pytest.mark.parametrize("names", [KEYS, FILES, ["./" + name for name in KEYS]])
 @pytest.mark.parametrize("form", ["file", "file_name", "image", "csv"])
 def test_named_captions_go_where_they_belong(tmp_path, names, form):
     rows = list(zip(names, TEXTS, strict=True))[::-1]
