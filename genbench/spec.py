@@ -217,7 +217,7 @@ class MetricSpec(Spec):
     extractor: str
     protocol: str = ""
     reference: str = ""
-    n: int = Field(ge=2)
+    n: int = Field(ge=1)
     weights: str = ""
     options: tuple[tuple[str, bool | int | float | str], ...] = ()
     notes: tuple[str, ...] = ()

@@ -133,11 +133,13 @@ class _Run:
         self.networks: dict[features.Request, _Network] = {}
         for job in self.set_jobs:
             network = self._network(job)
+            guards.check_network(job, network.extractor)
             network.made_needs |= set(job.metric.needs)  # type: ignore[union-attr]
             network.real_needs |= set(job.metric.reference)  # type: ignore[union-attr]
         if real is not None:
             for network in self.networks.values():
                 network.of = origin(real, self.reference, network.extractor)
+        self.cut: list[str] = []
         self.pair_values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
     def _network(self, job: Job) -> _Network:
@@ -258,8 +260,13 @@ class _Run:
                 "clip@open_clip:MODEL:PRETRAINED"
             )
         texts = captions.read(self.spec.captions, made.keys, made.n)
-        size = self.spec.batch
-        return torch.cat([encode(texts[i : i + size]).cpu() for i in range(0, len(texts), size)])
+        cut = network.extractor.too_long(texts)  # type: ignore[attr-defined]
+        if cut:
+            self.cut.append(
+                f"{len(cut):,} captions are longer than {network.extractor.name} reads and were "
+                f"cut, the first one: {texts[cut[0]][:60]!r}"
+            )
+        return encode(texts)
 
     # --- pairs -----------------------------------------------------------------------------------
 
@@ -314,7 +321,8 @@ class _Run:
 
     def _score(self, job: Job) -> Score:
         if isinstance(job.metric, PairMetric):
-            return pair_score(self.pair_values[self.pair_jobs.index(job)])
+            values = self.pair_values[self.pair_jobs.index(job)]
+            return pair_score(values, cap=getattr(job.options, "cap", None))
         network = self._network(job)
         assert network.made is not None
         return job.metric(network.made, network.real, job.options)
@@ -326,7 +334,7 @@ class _Run:
                 name=job.name,
                 extractor=weights or "pixels",
                 reference=self.reference,
-                n=max(n, 2),
+                n=n,
                 options=job.metric.changed(job.options),
             )
         extractor = self._network(job).extractor
@@ -346,6 +354,7 @@ class _Run:
     def _warnings(self) -> Iterator[str]:
         sources = [source for source in self.sources.values() if source is not None]
         yield from chain.from_iterable(source.warnings for source in sources)
+        yield from self.cut
         yield from guards.warnings(self.sources["made"], self.sources["real"])
         for job in self.set_jobs:
             network = self._network(job)

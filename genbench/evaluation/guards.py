@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from genbench.evaluation.reference import Origin
 from genbench.evaluation.request import EvalSpec, Job
+from genbench.features import Extractor
 from genbench.inputs import Source
 from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.frechet import FrechetSums, Moments, frechet_distance, gaussian
 from genbench.spec import ConfigError
 
-__all__ = ["check", "few_images", "small_sample_bias", "warnings"]
+__all__ = ["check", "check_network", "few_images", "small_sample_bias", "warnings"]
 
 _ENOUGH = 5  # images for each feature, below which a Frechet distance is clearly biased
 
@@ -83,6 +84,21 @@ def _check_job(
                 f"metric {job.name!r} needs {fewest:,} {side} images or more, {name} has {n:,}; "
                 f"{hint}"
             )
+
+
+def check_network(job: Job, extractor: Extractor) -> None:
+    """Refuse a metric of classes for a network that is known to have none.
+
+    Raises:
+        ConfigError: With the way on.
+    """
+    if not isinstance(job.metric, Metric) or extractor.classes or not extractor.dim:
+        return
+    if any(getattr(need, "reads", need) == "probs" for need in job.metric.needs):
+        raise ConfigError(
+            f"metric {job.name!r} needs class probabilities, which {extractor.name} does not "
+            "give; choose another extractor, e.g. is@inception"
+        )
 
 
 def warnings(made: Source | None, real: Source | None) -> Iterator[str]:

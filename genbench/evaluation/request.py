@@ -103,7 +103,8 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
 
     Args:
         spec: The options.
-        weights: Weights files by extractor name; "" for the extractor of the spec.
+        weights: Weights files by name of the extractor, or of a metric with a network of its own
+            ("lpips"); "" for the extractor of the spec.
 
     Raises:
         ConfigError: For unknown metrics, extractors and options, with the nearest ones.
@@ -120,7 +121,7 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
             if isinstance(metric, Metric):
                 given = files.get(network.split("/")[0], None if at else files.get(""))
                 request = features.parse(network, given, spec.dtype, spec.compile)
-            job = Job(metric, request, _options(metric, spec.options))
+            job = Job(metric, request, _options(metric, spec.options, files.get(member)))
             found[member, request] = job
     _check_options(spec.options, [job.metric for job in found.values()])
     return list(found.values())
@@ -132,8 +133,11 @@ def _names(metric: Metric | PairMetric) -> list[str]:
     return [*names, metric.name, *([_FID] if metric.name == "fd" else [])]
 
 
-def _options(metric: Metric | PairMetric, options: Mapping[str, Mapping[str, Any]]) -> Spec:
-    chosen: dict[str, Any] = {}
+def _options(
+    metric: Metric | PairMetric, options: Mapping[str, Mapping[str, Any]], weights: Path | None
+) -> Spec:
+    """The settings of a metric; `weights` is the file of one with a network of its own."""
+    chosen: dict[str, Any] = {} if weights is None else {"weights": weights}
     for name in _names(metric):
         chosen |= options.get(name, {})
     return parse(metric.options, chosen, f"options of {metric.name}")

@@ -71,3 +71,7 @@ class TextExtractor(Extractor, Protocol):
     def text(self, captions: Sequence[str]) -> "Tensor":
         """Features of captions, float32 of shape (B, D)."""
         ...
+
+    def too_long(self, captions: Sequence[str]) -> list[int]:
+        """Positions of the captions that the network reads only in part."""
+        ...

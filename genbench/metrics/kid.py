@@ -198,4 +198,5 @@ METRIC = Metric(
     reference=("features",),
     score=score,
     options=KidOptions,
+    sized_by="subset_size",
 )

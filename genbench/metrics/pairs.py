@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAIR_METRICS",
-    "MsSsimOptions",
     "PsnrOptions",
     "SsimOptions",
     "check_pairs",
@@ -49,16 +48,20 @@ class PsnrOptions(Spec):
     cap: float = Field(100.0, gt=0, allow_inf_nan=False)
 
 
-class MsSsimOptions(Spec):
-    """Settings of `ms_ssim`.
+class SsimOptions(Spec):
+    """Settings of `ssim` and `ms_ssim`.
 
     Attributes:
         window: Width of the Gaussian window in pixels, an odd number.
         sigma: Its standard deviation in pixels.
+        borders: "reflect": windows are centred on every pixel, and the image is mirrored beyond
+            its edges, as in torchmetrics. "valid": windows lie inside the image, as in the
+            authors' code, scikit-image with `gaussian_weights` and TensorFlow.
     """
 
     window: int = Field(11, ge=3)
     sigma: float = Field(1.5, gt=0, allow_inf_nan=False)
+    borders: Literal["reflect", "valid"] = "reflect"
 
     @field_validator("window")
     @classmethod
@@ -66,18 +69,6 @@ class MsSsimOptions(Spec):
         if window % 2 == 0:
             raise ValueError(f"must be odd, such as {window + 1}")
         return window
-
-
-class SsimOptions(MsSsimOptions):
-    """Settings of `ssim`.
-
-    Attributes:
-        borders: "valid": windows lie inside the image, as in the authors' code, scikit-image with
-            `gaussian_weights` and TensorFlow. "reflect": windows are centred on every pixel, and
-            the image is mirrored beyond its edges, as in torchmetrics.
-    """
-
-    borders: Literal["valid", "reflect"] = "valid"
 
 
 def psnr(made: "Tensor", real: "Tensor", options: PsnrOptions) -> NDArray[np.float64]:
@@ -114,9 +105,8 @@ def ssim(made: "Tensor", real: "Tensor", options: SsimOptions) -> NDArray[np.flo
     C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2, with the means m, variances s^2 and covariance s_xy
     of a Gaussian window (biased, weights add up to 1); averaged over windows, then channels.
 
-    Equal to torchmetrics with `borders="reflect"`, `data_range=255` and the default window. The
-    default differs from it by leaving out windows that reach over the edge. Images are never
-    shrunk first, which the authors' later code does from 384 pixels on.
+    Equal to torchmetrics with `data_range=255` and the default window. Images are never shrunk
+    first, which the authors' later code does from 384 pixels on.
 
     Wang, Bovik, Sheikh, Simoncelli, *Image Quality Assessment: From Error Visibility to
     Structural Similarity*, IEEE TIP 13(4), 2004, doi 10.1109/TIP.2003.819861.
@@ -147,26 +137,28 @@ def ssim(made: "Tensor", real: "Tensor", options: SsimOptions) -> NDArray[np.flo
     return _by_channel(mean, made, real)
 
 
-def ms_ssim(made: "Tensor", real: "Tensor", options: MsSsimOptions) -> NDArray[np.float64]:
+def ms_ssim(made: "Tensor", real: "Tensor", options: SsimOptions) -> NDArray[np.float64]:
     """Multi-scale structural similarity of each pair: 1 for identical images, higher is better.
 
     MS-SSIM = SSIM_5^0.1333 * prod_{j=1}^{4} CS_j^w_j, w = (0.0448, 0.2856, 0.3001, 0.2363), where
-    CS = (2 s_xy + C2) / (s_x^2 + s_y^2 + C2) and SSIM are means over the windows inside the image
-    at scale j (see `ssim`), and each scale halves the last by averaging 2 x 2 pixels; a mean below
-    0 counts as 0. Odd sizes round up: the last row or column is then averaged with itself. The
-    product is taken for each channel, then averaged over channels.
+    CS = (2 s_xy + C2) / (s_x^2 + s_y^2 + C2) and SSIM are means over windows at scale j (see
+    `ssim`), and each scale halves the last by averaging 2 x 2 pixels; a mean below 0 counts as 0.
 
-    As in the authors' and TensorFlow's code. torchmetrics differs in three ways: it averages over
-    channels before the product, drops the last row of odd sizes (hence needs 176 pixels), and
-    includes windows over mirrored edges, at the coarsest scale only.
+    Two forms are in use. `borders="reflect"` is that of torchmetrics (`data_range=255`,
+    `normalize="relu"`): CS over windows inside the image, SSIM of the coarsest scale over mirrored
+    edges too, means over channels before the product, the last row of odd sizes dropped.
+    `borders="valid"` is that of the authors and TensorFlow: windows inside the image at every
+    scale, a product for each channel and then their mean, odd sizes rounded up, the last row or
+    column averaged with itself.
 
     Wang, Simoncelli, Bovik, *Multiscale Structural Similarity for Image Quality Assessment*,
     Asilomar 2003, doi 10.1109/ACSSC.2003.1292216.
 
     Args:
-        made: uint8 of shape (B, C, H, W), H and W > 16 (window - 1): 161 by default.
+        made: uint8 of shape (B, C, H, W). H and W > 16 (window - 1), 161 by default, for "valid";
+            >= 16 window, 176 by default, for "reflect".
         real: Of the same shape.
-        options: The window.
+        options: Window and borders.
 
     Returns:
         Values of shape (B,) in [0, 1].
@@ -175,23 +167,34 @@ def ms_ssim(made: "Tensor", real: "Tensor", options: MsSsimOptions) -> NDArray[n
         ValueError: For other types or unequal shapes.
         ConfigError: For images that are too small.
     """
+    import torch
+
     check_pairs(made, real)
-    least = (options.window - 1) * 2 ** (len(_SCALES) - 1) + 1
+    valid = options.borders == "valid"
+    shrunk = 2 ** (len(_SCALES) - 1)
+    least = (options.window - 1) * shrunk + 1 if valid else options.window * shrunk
     hint = "use a smaller window, or ssim, which looks at one scale"
     _check_size(made, least, f"ms_ssim with window={options.window}", hint)
     weights = _gaussian(options)
 
-    def product(x: "Tensor", y: "Tensor") -> "Tensor":
-        value = x.new_ones(len(x)).double()
-        for scale, exponent in enumerate(_SCALES):
-            if scale:
-                x, y = _halved(x), _halved(y)
-            whole, contrast = _similarity(x, y, weights)
-            last = scale == len(_SCALES) - 1
-            value = value * (whole if last else contrast).clamp(min=0) ** exponent
-        return value
+    def terms(x: "Tensor", y: "Tensor") -> "Tensor":
+        found = []
+        for _ in _SCALES[1:]:
+            found.append(_similarity(x, y, weights)[1])
+            x, y = _halved(x, round_up=valid), _halved(y, round_up=valid)
+        margin = 0 if valid else options.window // 2
+        found.append(_similarity(_mirrored(x, margin), _mirrored(y, margin), weights)[0])
+        return torch.stack(found, dim=1)
 
-    return _by_channel(product, made, real)
+    planes = [terms(x, y) for x, y in _planes(made, real)]
+    if not planes:
+        return np.empty(0)
+    factors = torch.cat(planes).view(*made.shape[:2], len(_SCALES))
+    exponents = torch.tensor(_SCALES, dtype=torch.float64)
+    if not valid:
+        factors = factors.mean(1, keepdim=True)
+    values: NDArray[np.float64] = (factors.clamp(min=0) ** exponents).prod(2).mean(1).numpy()
+    return values
 
 
 def pair_score(values: NDArray[np.float64], cap: float | None = None) -> Score:
@@ -285,7 +288,7 @@ def _similarity(x: "Tensor", y: "Tensor", weights: tuple[float, ...]) -> "tuple[
     return means[0], means[1]
 
 
-def _gaussian(options: MsSsimOptions) -> tuple[float, ...]:
+def _gaussian(options: SsimOptions) -> tuple[float, ...]:
     """The window along one axis; its weights add up to 1."""
     offset = np.arange(options.window) - options.window // 2
     weights = np.exp(-(offset**2) / (2 * options.sigma**2))
@@ -313,15 +316,15 @@ def _mirrored(planes: "Tensor", margin: int) -> "Tensor":
     return pad(planes, (margin,) * 4, mode="reflect") if margin else planes
 
 
-def _halved(planes: "Tensor") -> "Tensor":
-    """Means of 2 x 2 pixels; what is left over at the end of an odd size is averaged alone."""
+def _halved(planes: "Tensor", round_up: bool) -> "Tensor":
+    """Means of 2 x 2 pixels; what is left over of an odd size is averaged alone, or dropped."""
     from torch.nn.functional import avg_pool2d
 
-    return avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
+    return avg_pool2d(planes, 2, ceil_mode=round_up, count_include_pad=False)
 
 
 PAIR_METRICS = (
     PairMetric("psnr", "PSNR", "higher", psnr, PsnrOptions),
     PairMetric("ssim", "SSIM", "higher", ssim, SsimOptions),
-    PairMetric("ms_ssim", "MS-SSIM", "higher", ms_ssim, MsSsimOptions),
+    PairMetric("ms_ssim", "MS-SSIM", "higher", ms_ssim, SsimOptions),
 )

@@ -14,16 +14,17 @@ def render(found: "Evaluation") -> str:
     """Plain text for a terminal."""
     from tabulate import tabulate
 
-    rows = []
+    rows: list[list[object]] = []
     for name, score in found.scores.items():
         interval = "–" if score.ci95 is None else f"{score.ci95[0]:.4g} to {score.ci95[1]:.4g}"
         spread = "–" if score.spread is None else f"{score.spread:.4g}"
         value = measured(score.value, score.ci95)
-        rows.append((found.labels[name], value, interval, spread, score.n, score.method or "–"))
-    headers = ("metric", "value", "95 % interval", "spread", "images", "interval over")
-    if all(row[3] == "–" for row in rows):
-        headers = (*headers[:3], *headers[4:])
-        rows = [(*row[:3], *row[4:]) for row in rows]
+        n = f"{score.n:,}"
+        rows.append([found.labels[name], value, interval, spread, n, score.method or "–"])
+    headers = ["metric", "value", "95 % interval", "spread", "images", "interval over"]
+    if all(row[3] == "–" for row in rows):  # only means over splits or subsets have one
+        rows = [[*row[:3], *row[4:]] for row in rows]
+        del headers[3]
     table = tabulate(rows, headers, disable_numparse=True, tablefmt="simple")
     return "\n".join([table, "", *_notes(found)])
 
@@ -33,9 +34,9 @@ def _notes(found: "Evaluation") -> list[str]:
     if found.reference is not None:
         notes.append(f"reference: {_side(found.reference)}")
     for name, network in found.extractors.items():
-        other = "" if network.official else ", not the weights that this name stands for"
+        own = "" if network.official else ", not known to genbench"
         settings = "".join(f", {v if k == 'dtype' else k}" for k, v in network.settings.items())
-        notes.append(f"{clean(name)}: weights {network.sha256[:12]}{other}{settings}")
+        notes.append(f"{clean(name)}: weights {network.sha256[:12]}{own}{settings}")
     notes.append("ids: " + "  ".join(clean(name) for name in found.scores))
     return notes
 

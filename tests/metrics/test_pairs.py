@@ -16,7 +16,6 @@ from torchmetrics.functional.image import (
 from genbench import metrics
 from genbench.metrics.metric import PairMetric
 from genbench.metrics.pairs import (
-    MsSsimOptions,
     PsnrOptions,
     SsimOptions,
     ms_ssim,
@@ -28,8 +27,8 @@ from genbench.spec import ConfigError, parse
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-REFLECT = SsimOptions(borders="reflect")
-SMALL = MsSsimOptions(window=3)  # for images of 33 pixels and more
+REFLECT, VALID = SsimOptions(), SsimOptions(borders="valid")
+SMALL = SsimOptions(window=3, borders="valid")  # for images of 33 pixels and more
 
 
 def smooth_and_noisy(shape, noise=25.0, seed=0):
@@ -134,7 +133,7 @@ def test_ssim_equals_the_inside_of_torchmetrics_map(shape):
         made.double(), real.double(), data_range=255.0, reduction="none", return_full_image=True
     )
     inside = image[..., 5:-5, 5:-5].mean((1, 2, 3))
-    values = ssim(made, real, SsimOptions())
+    values = ssim(made, real, VALID)
     assert values == pytest.approx(inside.numpy(), abs=1e-6)
     assert np.abs(values - ssim(made, real, REFLECT)).max() > 1e-4
 
@@ -142,7 +141,7 @@ def test_ssim_equals_the_inside_of_torchmetrics_map(shape):
 @pytest.mark.parametrize(("window", "sigma"), [(3, 0.5), (7, 1.5), (11, 3.0), (21, 2.0)])
 def test_ssim_with_other_windows(window, sigma):
     made, real = smooth_and_noisy((3, 2, 30, 41))
-    options = SsimOptions(window=window, sigma=sigma)
+    options = SsimOptions(window=window, sigma=sigma, borders="valid")
     expected = windows(made, real, window, sigma)[0].mean((1, 2, 3))
     assert ssim(made, real, options) == pytest.approx(expected, abs=1e-6)
 
@@ -150,7 +149,7 @@ def test_ssim_with_other_windows(window, sigma):
 @pytest.mark.parametrize(("a", "b"), [(0, 255), (250, 255), (0, 3), (127, 128)])
 def test_flat_images_differ_in_luminance_alone(a, b):
     luminance = (2 * a * b + C1) / (a * a + b * b + C1)
-    for options in (SsimOptions(), REFLECT):
+    for options in (VALID, REFLECT):
         assert ssim(flat(a), flat(b), options) == pytest.approx([luminance] * 2, abs=1e-6)
     expected = [luminance ** SCALES[-1]] * 2
     assert ms_ssim(flat(a, 40), flat(b, 40), SMALL) == pytest.approx(expected, abs=1e-5)
@@ -162,8 +161,8 @@ def test_rounding_stays_small_where_float32_is_worst():
     white, black = (torch.from_numpy(x.astype(np.uint8)) for x in (255 - noise, noise[::-1]))
     for made, real in ((white, black), (white, white.flip(0)), (black, black.flip(0))):
         expected = windows(made, real)[0].mean((1, 2, 3))
-        assert np.abs(ssim(made, real, SsimOptions()) - expected).max() < 1e-6
-        assert np.abs(ms_ssim(made, real, MsSsimOptions()) - multiscale(made, real)).max() < 1e-5
+        assert np.abs(ssim(made, real, VALID) - expected).max() < 1e-6
+        assert np.abs(ms_ssim(made, real, VALID) - multiscale(made, real)).max() < 1e-5
 
 
 # --- MS-SSIM -------------------------------------------------------------------------------------
@@ -180,13 +179,22 @@ def test_ms_ssim_of_grey_images_equals_torchmetrics_but_for_its_last_border():
     _, image = structural_similarity_index_measure(x, y, data_range=255.0, return_full_image=True)
     last = image[..., 5:-5, 5:-5].mean((1, 2, 3))
     expected = (contrasts * last ** SCALES[-1]).numpy()
-    assert ms_ssim(made, real, MsSsimOptions()) == pytest.approx(expected, abs=1e-6)
+    assert ms_ssim(made, real, VALID) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(176, 192), (181, 203)])
+def test_ms_ssim_equals_torchmetrics(size):
+    made, real = smooth_and_noisy((2, 3, *size))
+    expected = multiscale_structural_similarity_index_measure(
+        made.double(), real.double(), data_range=255.0, reduction="none", normalize="relu"
+    )
+    assert ms_ssim(made, real, SsimOptions()) == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [(161, 170), (33, 47)])
 def test_ms_ssim_of_colour_and_odd_sizes(size):
     made, real = smooth_and_noisy((2, 3, *size))
-    options = MsSsimOptions(window=11 if size[0] > 160 else 3)
+    options = SsimOptions(window=11 if size[0] > 160 else 3, borders="valid")
     expected = multiscale(made, real, options.window)
     assert ms_ssim(made, real, options) == pytest.approx(expected, abs=1e-5)
     channels = [ms_ssim(made[:, [c]], real[:, [c]], options) for c in range(3)]
@@ -195,7 +203,7 @@ def test_ms_ssim_of_colour_and_odd_sizes(size):
 
 def test_a_negative_has_no_structure_in_common():
     made, _ = smooth_and_noisy((2, 1, 40, 40))
-    assert ssim(made, 255 - made, SsimOptions()).max() < 0
+    assert ssim(made, 255 - made, VALID).max() < 0
     assert ms_ssim(made, 255 - made, SMALL).tolist() == [0, 0]
 
 
@@ -203,7 +211,7 @@ def test_a_negative_has_no_structure_in_common():
 
 ALL = [
     pytest.param(psnr, PsnrOptions(), 100, id="psnr"),
-    pytest.param(ssim, SsimOptions(), 1, id="ssim"),
+    pytest.param(ssim, VALID, 1, id="ssim"),
     pytest.param(ssim, REFLECT, 1, id="ssim reflect"),
     pytest.param(ms_ssim, SMALL, 1, id="ms_ssim"),
 ]
@@ -256,14 +264,14 @@ def test_other_shapes_and_types_are_refused(values, options, best):
 
 def test_images_that_are_too_small_are_told_with_a_way_on():
     fitting = torch.zeros(1, 1, 161, 161, dtype=torch.uint8)
-    assert ms_ssim(fitting, fitting, MsSsimOptions()) == [1]
+    assert ms_ssim(fitting, fitting, VALID) == [1]
     small = fitting[..., :160]
     with pytest.raises(ConfigError, match="at least 161 x 161 pixels, got 161 x 160; use a sm"):
-        ms_ssim(small, small, MsSsimOptions())
-    assert ssim(small[..., :11, :11], small[..., :11, :11], SsimOptions()) == [1]
+        ms_ssim(small, small, VALID)
+    assert ssim(small[..., :11, :11], small[..., :11, :11], VALID) == [1]
     small = small[..., :10, :]
     with pytest.raises(ConfigError, match="at least 11 x 11 pixels, got 10 x 160; set borders="):
-        ssim(small, small, SsimOptions())
+        ssim(small, small, VALID)
     assert ssim(small[..., :6, :6], small[..., :6, :6], REFLECT) == [1]
     with pytest.raises(ConfigError, match="at least 6 x 6 pixels, got 5 x 160; use a smaller"):
         ssim(small[..., :5, :], small[..., :5, :], REFLECT)
