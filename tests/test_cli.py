@@ -89,6 +89,10 @@ def test_a_cell_can_be_rerun_by_its_key(done, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert [r.key for r in copy.records()] == [cells[2].key]
     assert "not run" in ran.stdout
+    copy.drop("sample", cells[2].sample.key)  # a record alone is not enough
+    ran = genbench("run", "--out", tmp_path, "--cell", cells[2].key)
+    assert ran.returncode == 0, ran.stderr
+    assert copy.has("sample", cells[2].sample.key)
 
 
 # --- mistakes ------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     done = {c.key for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"}
     chosen = [c for c in cells if arguments.cell in (None, c.key)]
-    todo = [c for c in chosen if c.key not in done]
+    todo = [c for c in chosen if c.key not in done or c.key == arguments.cell]
     if len(chosen) > len(todo):
         say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")
     from genbench.console import Console

@@ -30,7 +30,7 @@ from genbench.evaluation.reference import (
 from genbench.evaluation.request import EvalSpec, Job
 from genbench.evaluation.result import Evaluation, Network, Side
 from genbench.features import Extractor
-from genbench.inputs import Batch, Source, captions, pairs
+from genbench.inputs import GREY, Batch, Source, captions, pairs
 from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.pairs import pair_score
 from genbench.runtime import Progress
@@ -351,9 +351,15 @@ class _Run:
             notes=tuple(notes),
         )
 
+    def _grey_is_fine(self) -> bool:
+        """Whether every network is made for grey images, as the shipped ones are."""
+        return all(request.name in features.names() for request in self.networks)
+
     def _warnings(self) -> Iterator[str]:
         sources = [source for source in self.sources.values() if source is not None]
-        yield from chain.from_iterable(source.warnings for source in sources)
+        for warning in chain.from_iterable(source.warnings for source in sources):
+            if not (warning.startswith(GREY) and self._grey_is_fine()):
+                yield warning
         yield from self.cut
         yield from guards.warnings(self.sources["made"], self.sources["real"])
         for job in self.set_jobs:

@@ -88,13 +88,13 @@ def _gone(store: Store, record: Record, said: list[str]) -> str:
     why = f" ({'; '.join(said)})" if said else ""
     plan = store.plan()
     if plan is None or record.key not in {cell.key for cell in plan[1]}:
-        way = f"run its suite again with --out {store.root}"
+        way = (
+            f"take {store.record_path(record.key)} away and run its suite again with "
+            f"--out {store.root}"
+        )
     else:
-        way = f"`genbench run --out {store.root} --cell {record.key}`"
-    return (
-        f"{what} has a record, but its samples are gone{why}; to make them again, take "
-        f"{store.record_path(record.key)} away, then {way}"
-    )
+        way = f"`genbench run --out {store.root} --cell {record.key}` makes them again"
+    return f"{what} has a record, but its samples are gone{why}; {way}"
 
 
 def _baseline(record: Record) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Watch", "plain_warnings"]
+__all__ = ["GREY", "Watch", "plain_warnings"]
 
 _PROBES = 64  # pixels of an image that are looked at before all are
 
@@ -49,12 +49,15 @@ class Watch:
         return found
 
 
+GREY = "the images are grey"
+
+
 def plain_warnings(n: int, channels: int) -> list[str]:
     """What is to be said of a set before its pixels are seen: grey images, or only one."""
     found = []
     if channels == 1:
         found.append(
-            "the images are grey: networks for colour see them as three equal channels, and their "
+            f"{GREY}: networks for colour see them as three equal channels, and their "
             "numbers, such as those of Inception, mean little then"
         )
     if n == 1:

@@ -138,11 +138,13 @@ def test_samples_that_are_gone_can_be_made_again(results):
     refused(
         lambda: open_source(f"{results.root}#{SLOW.key}"),
         "its samples are gone",
-        f"take {results.record_path(SLOW.key)} away",
         f"genbench run --out {results.root} --cell {SLOW.key}",
     )
     results.put_plan("mine", [REAL])
-    refused(lambda: open_source(f"{results.root}#{SLOW.key}"), "run its suite again with --out")
+    refused(
+        lambda: open_source(f"{results.root}#{SLOW.key}"),
+        f"take {results.record_path(SLOW.key)} away and run its suite again with --out",
+    )
 
 
 def test_a_failed_run_says_how_to_run_it_again(results):
