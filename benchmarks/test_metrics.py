@@ -22,7 +22,7 @@ def features(n: int, seed: int) -> np.ndarray:
     rng, axes = np.random.default_rng(seed), np.random.default_rng(99)
     spread = np.arange(1, DIM + 1, dtype=np.float32) ** -0.8
     x = rng.standard_normal((n, DIM), dtype=np.float32) * spread * (1 + 0.1 * seed)
-    mix = axes.standard_normal((DIM, DIM), dtype=np.float32) / np.sqrt(np.float32(DIM))
+    mix = np.linalg.qr(axes.standard_normal((DIM, DIM), dtype=np.float32))[0]
     return x @ mix + np.float32(0.4)
 
 
