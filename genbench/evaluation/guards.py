@@ -124,10 +124,11 @@ def few_images(job: Job, made: FeatureSet, real: FeatureSet) -> Iterator[str]:
     if 4 <= made.n < _ENOUGH * dim:
         bias = small_sample_bias(made, real)
         name = job.name.upper()
+        much = f"about {bias:.3g} too high" if bias > 0 else "too high, by how much is unclear"
         yield (
-            f"{made.n:,} images are few for {dim:,} features: {name} at this number is about "
-            f"{bias:.3g} too high, and compares only with {name}s at the same number; "
-            "fd_infinity and kid do not have this bias"
+            f"{made.n:,} images are few for {dim:,} features: {name} at this number is {much}, "
+            f"and compares only with {name}s at the same number; fd_infinity and kid do not have "
+            "this bias"
         )
 
 
