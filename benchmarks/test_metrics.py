@@ -66,7 +66,8 @@ def test_kid_and_neighbours_together(ratio):
         theirs.update(prc_features_to_metric(*tensors, verbose=False))
 
     ratio(ours, peer, pairs=3, warm_up=1)
-    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    # a difference of sums of numbers near 1, which the peer adds up in float32
+    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], abs=3e-8)
     assert found["precision"] == pytest.approx(theirs["precision"], abs=5e-4)
     assert found["recall"] == pytest.approx(theirs["recall"], abs=5e-4)
 
