@@ -16,6 +16,7 @@ from genbench import data, dist, features, metrics, registry
 from genbench.environment import environment, peak_bytes, reset_peak
 from genbench.features import Extractor
 from genbench.metrics import FeatureSet
+from genbench.metrics.shared import prepare
 from genbench.record import Counters, Failure, Record, Timings
 from genbench.runtime import CellTimeoutError, Progress, Runtime, time_limit
 from genbench.sample import sample
@@ -252,9 +253,10 @@ class _Run:
     def _scores(
         self, sets: dict[MetricSpec, tuple[FeatureSet, FeatureSet | None]]
     ) -> dict[str, Score]:
-        scores = {}
-        for spec, (made, real) in sets.items():
-            metric = metrics.get(spec.name)
-            options = metric.options.model_validate(dict(spec.options))
-            scores[spec.id] = metric(made, real, options)
-        return scores
+        chosen = {spec: metrics.get(spec.name) for spec in sets}
+        options = {s: m.options.model_validate(dict(s.options)) for s, m in chosen.items()}
+        wanted = {chosen[spec].name: options[spec] for spec in sets}
+        both = [(made, real) for made, real in sets.values() if real is not None]
+        for made, real in both[:1]:  # a cell has one network and one reference
+            prepare(made, real, wanted)
+        return {s.id: chosen[s](made, real, options[s]) for s, (made, real) in sets.items()}

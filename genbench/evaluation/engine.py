@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genbench import data, features
+from genbench import features
 from genbench.environment import environment
-from genbench.evaluation import guards
+from genbench.evaluation import describe, guards
 from genbench.evaluation.collect import Collector, Matcher
 from genbench.evaluation.reference import (
     Origin,
@@ -28,17 +27,18 @@ from genbench.evaluation.reference import (
     write_stats,
 )
 from genbench.evaluation.request import EvalSpec, Job
-from genbench.evaluation.result import Evaluation, Network, Side
+from genbench.evaluation.result import Evaluation
 from genbench.features import Extractor
 from genbench.inputs import GREY, Batch, Source, captions, pairs
 from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.pairs import pair_score
+from genbench.metrics.shared import prepare
 from genbench.runtime import Progress
 from genbench.spec import ConfigError, MetricSpec
 from genbench.stats import Score
 from genbench.store import Store
 
-__all__ = ["evaluate", "reference_name"]
+__all__ = ["evaluate"]
 
 _Name = Literal["made", "real"]
 
@@ -91,15 +91,6 @@ def evaluate(
     return None if made is None else run.result()
 
 
-def reference_name(source: Source) -> str:
-    """What a reference is called in ids: a dataset's own name, else with a hash of its content."""
-    with suppress(ConfigError):
-        name, _, split = source.name.rpartition(":")
-        if split in data.SPLITS and data.parse_id(name).path is None:
-            return source.name
-    return f"{Path(source.name).name}-{source.digest[:8]}"
-
-
 @dataclass
 class _Network:
     """One extractor, what metrics need through it, and what came of it."""
@@ -129,7 +120,7 @@ class _Run:
         self.set_jobs = [job for job in wanted if isinstance(job.metric, Metric)]
         self.pair_jobs = [job for job in wanted if isinstance(job.metric, PairMetric)]
         self.wanted, self.seconds = list(wanted), dict[str, float]()
-        self.reference = "" if real is None else reference_name(real)
+        self.reference = "" if real is None else describe.reference_name(real)
         self.networks: dict[features.Request, _Network] = {}
         for job in self.set_jobs:
             network = self._network(job)
@@ -300,24 +291,33 @@ class _Run:
         assert made is not None
         begin = time.perf_counter()
         specs = {job: self._spec(job, made.n) for job in self.wanted}
+        self._share()
         scores = {specs[job].id: self._score(job) for job in self.wanted}
         self.seconds["score"] = time.perf_counter() - begin
         extractors = [network.extractor for network in self.networks.values()]
         hashes = {e.name: e.sha256 for e in extractors} | {"generated": made.digest}
-        reference = None
-        if self.reference:
-            reference = _side(real) if real is not None else _stats_side(self.networks)
+        kept = [n.of for n in self.networks.values() if n.of is not None]
+        reference = describe.side_of(kept[0]) if kept else None
+        if real is not None:
+            reference = describe.side(real)
         return Evaluation(
             scores=scores,
             metrics={spec.id: spec for spec in specs.values()},
-            labels={specs[job].id: _label(job) for job in self.wanted},
-            generated=_side(made),
+            labels={specs[job].id: describe.label(job) for job in self.wanted},
+            generated=describe.side(made),
             reference=reference,
-            extractors={_full_name(e): _describe(e) for e in extractors},
+            extractors={describe.full_name(e): describe.network(e) for e in extractors},
             warnings=tuple(self._warnings()),
             seconds=self.seconds,
             environment=environment(self.device, self.spec.batch, hashes),
         )
+
+    def _share(self) -> None:
+        """Let metrics of one network that read the same products of features make them once."""
+        for request, network in self.networks.items():
+            mine = {j.metric.name: j.options for j in self.set_jobs if j.extractor == request}
+            if network.made is not None and network.real is not None:
+                prepare(network.made, network.real, mine)
 
     def _score(self, job: Job) -> Score:
         if isinstance(job.metric, PairMetric):
@@ -366,36 +366,3 @@ class _Run:
             network = self._network(job)
             if network.made is not None and network.real is not None:
                 yield from guards.few_images(job, network.made, network.real)
-
-
-def _side(source: Source) -> Side:
-    return Side(
-        name=Path(source.name).name, n=source.n, digest=source.digest, notes=dict(source.notes)
-    )
-
-
-def _stats_side(networks: dict[features.Request, _Network]) -> Side | None:
-    of = next((n.of for n in networks.values() if n.of is not None), None)
-    if of is None:
-        return None
-    return Side(name=of.name, n=of.n, digest=of.digest, source="statistics file")
-
-
-def _full_name(extractor: Extractor) -> str:
-    return "/".join(part for part in (extractor.name, extractor.protocol) if part)
-
-
-def _describe(extractor: Extractor) -> Network:
-    return Network(
-        protocol=extractor.protocol,
-        sha256=extractor.sha256,
-        official=extractor.official,
-        dim=extractor.dim,
-        settings=extractor.settings,
-    )
-
-
-def _label(job: Job) -> str:
-    if job.extractor is None or job.name == "fid":
-        return job.metric.label if job.name != "fid" else "FID"
-    return f"{job.metric.label} ({job.extractor.name})"

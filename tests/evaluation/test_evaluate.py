@@ -9,7 +9,7 @@ import torch
 
 from genbench import data, evaluation, features, metrics
 from genbench.evaluation import EvalSpec, evaluate, jobs, read_changes
-from genbench.evaluation.engine import reference_name
+from genbench.evaluation.describe import reference_name
 from genbench.inputs import from_tensors, open_source
 from genbench.metrics import FeatureSet
 from genbench.spec import ConfigError
