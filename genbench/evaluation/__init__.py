@@ -4,7 +4,9 @@ request.py    what is asked: metrics, networks, options
 guards.py     what is refused or warned of
 engine.py     one pass over each side, then the scores
 collect.py    what is kept of a pass
+partial.py    what is kept of a pass that was stopped
 reference.py  what is known of a reference, cached and in files
+describe.py   what a result says of what went into it
 result.py     the scores and all that they depend on
 """
 

@@ -25,14 +25,17 @@ class Collector:
 
     def __init__(self, extractor: Extractor, needs: set[Any], total: int) -> None:
         self.extractor, self.total = extractor, total
-        self._needs = needs - {"text"}  # text is no answer to an image
+        self.needs = needs - {"text"}  # text is no answer to an image
+        self.done = 0  # images; they come in order
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._sums: dict[type[Any], Any] = {}
 
     def add(self, batch: Batch, device: str) -> None:
-        """Look at a batch."""
+        """Look at a batch, unless it was looked at before the pass was stopped."""
+        if batch.index[-1] < self.done:
+            return
         answer = self.extractor(batch.images.to(device)).cpu()
-        for need in self._needs:
+        for need in self.needs:
             array = need if isinstance(need, str) else need.reads
             rows = _rows(answer, array)
             if rows is None:
@@ -45,8 +48,25 @@ class Collector:
                 before = self._sums.get(need)
                 sums = need.start(self.total, rows.shape[1]) if before is None else before
                 self._sums[need] = sums.update(rows, batch.index)
+        self.done = int(batch.index[-1]) + 1
 
-    def done(self, text: Tensor | None = None) -> FeatureSet:
+    @property
+    def gathered(self) -> set[Any]:
+        """Those of the needs that the network answers."""
+        return {*self._arrays, *self._sums}
+
+    def load(self, known: FeatureSet, done: int) -> None:
+        """Go on from what was gathered of the first `done` images."""
+        for need in self.needs:
+            if isinstance(need, str) and known.gives(need):
+                rows = np.asarray(known.array(need))
+                self._arrays[need] = np.empty((self.total, rows.shape[1]), np.float32)
+                self._arrays[need][:done] = rows
+            elif not isinstance(need, str) and known.gives(need):
+                self._sums[need] = known.sums(need)
+        self.done = done
+
+    def known(self, text: Tensor | None = None) -> FeatureSet:
         """Everything that was gathered."""
         arrays: dict[str, Any] = dict(self._arrays)
         if text is not None:

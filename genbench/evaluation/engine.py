@@ -14,6 +14,7 @@ from genbench import features
 from genbench.environment import environment
 from genbench.evaluation import describe, guards
 from genbench.evaluation.collect import Collector, Matcher
+from genbench.evaluation.partial import Partial
 from genbench.evaluation.reference import (
     Origin,
     Stats,
@@ -130,6 +131,7 @@ class _Run:
         if real is not None:
             for network in self.networks.values():
                 network.of = origin(real, self.reference, network.extractor)
+        self.partial: dict[tuple[_Name, features.Request], Partial] = {}
         self.cut: list[str] = []
         self.pair_values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
@@ -185,8 +187,10 @@ class _Run:
         matcher = self._matcher()
         seen = {"made": 0, "real": 0}
         for side, batch in self._batches(sides):
-            for collector in collectors[side].values():
+            for request, collector in collectors[side].items():
+                before = collector.done
                 collector.add(batch, self.device)
+                self.partial[side, request].mark(before)
             if matcher is not None:
                 self._compare(matcher, side, batch)
             seen[side] += len(batch.index)
@@ -197,7 +201,8 @@ class _Run:
             word = "generated" if side == "made" else "reference"
             progress(Progress("features", done / total, rate, (total - done) / rate, word))
         for request, collector in collectors["made"].items():
-            self.networks[request].made = collector.done(self._text(request))
+            self.partial["made", request].finish()
+            self.networks[request].made = collector.known(self._text(request))
         self.seconds["features"] = time.perf_counter() - begin
 
     def _collectors(self) -> dict[_Name, dict[features.Request, Collector]]:
@@ -212,6 +217,13 @@ class _Run:
             network.real = cached(self.store, network.of, network.real_needs)
             if network.real is None and real is not None:
                 found["real"][request] = Collector(network.extractor, network.real_needs, real.n)
+        for side, collectors in found.items():
+            source = self.sources[side]
+            for request, collector in collectors.items():
+                assert source is not None
+                of = origin(source, side, collector.extractor)
+                partial = Partial(self.store, of, collector, self.spec.batch)
+                self.partial[side, request] = partial
         return found
 
     def _batches(self, sides: list[_Name]) -> Iterator[tuple[_Name, Batch]]:
@@ -235,9 +247,10 @@ class _Run:
     def _keep_reference(self, collectors: dict[features.Request, Collector]) -> None:
         for request, collector in collectors.items():
             network = self.networks[request]
-            network.real = collector.done()
+            network.real = collector.known()
             assert network.of is not None
             keep(self.store, network.of, network.real, network.real_needs)
+            self.partial["real", request].drop()
 
     def _text(self, request: features.Request) -> Any:
         """Features of the captions, where a metric reads them."""
@@ -294,6 +307,8 @@ class _Run:
         self._share()
         scores = {specs[job].id: self._score(job) for job in self.wanted}
         self.seconds["score"] = time.perf_counter() - begin
+        for partial in self.partial.values():
+            partial.drop()
         extractors = [network.extractor for network in self.networks.values()]
         hashes = {e.name: e.sha256 for e in extractors} | {"generated": made.digest}
         kept = [n.of for n in self.networks.values() if n.of is not None]

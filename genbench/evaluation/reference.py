@@ -23,7 +23,17 @@ from genbench.metrics import FeatureSet, Metric
 from genbench.spec import ConfigError, content_key
 from genbench.store import Store, atomic_write
 
-__all__ = ["Origin", "cache", "cached", "keep", "origin", "read_stats", "write_stats"]
+__all__ = [
+    "Origin",
+    "cache",
+    "cached",
+    "keep",
+    "origin",
+    "pack",
+    "read_stats",
+    "unpack",
+    "write_stats",
+]
 
 FORMAT = 1
 _WORDS = {
@@ -89,18 +99,20 @@ def _kinds() -> dict[str, type[Any]]:
     return {need.__name__: need for need in needs if not isinstance(need, str)}
 
 
-def _pack(known: FeatureSet, needs: set[Any]) -> dict[str, NDArray[Any]]:
+def pack(known: FeatureSet, needs: set[Any], rows: int | None = None) -> dict[str, NDArray[Any]]:
+    """What is needed of a set, as arrays for a file; of whole arrays the first `rows`."""
     arrays: dict[str, NDArray[Any]] = {}
     for need in needs:
         if isinstance(need, str):
-            arrays[f"array/{need}"] = np.asarray(known.array(need))
+            arrays[f"array/{need}"] = np.asarray(known.array(need))[:rows]
         else:
             for name, array in known.sums(need).arrays().items():
                 arrays[f"sums/{need.__name__}/{name}"] = array
     return arrays
 
 
-def _unpack(n: int, arrays: Mapping[str, NDArray[Any]]) -> FeatureSet:
+def unpack(n: int, arrays: Mapping[str, NDArray[Any]]) -> FeatureSet:
+    """The set that `pack` made arrays of."""
     plain = {k.removeprefix("array/"): v for k, v in arrays.items() if k.startswith("array/")}
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     for key, array in arrays.items():
@@ -132,13 +144,13 @@ def cached(store: Store, of: Origin, needs: set[Any]) -> FeatureSet | None:
     found = store.get("reference", _key(of))
     if found is None:
         return None
-    known = _unpack(of.n, found.tensors)
+    known = unpack(of.n, found.tensors)
     return None if _lacks(known, needs) else known
 
 
 def keep(store: Store, of: Origin, known: FeatureSet, needs: set[Any]) -> None:
     """Put a reference into the cache."""
-    store.put("reference", _key(of), _pack(known, needs), of.model_dump())
+    store.put("reference", _key(of), pack(known, needs), of.model_dump())
 
 
 def _key(of: Origin) -> str:
@@ -163,7 +175,7 @@ class Stats:
 
 def write_stats(path: Path, of: Origin, known: FeatureSet, needs: set[Any]) -> None:
     """Save statistics of a reference, with all that they are of."""
-    atomic_write(path, save(_pack(known, needs), metadata={"genbench": of.model_dump_json()}))
+    atomic_write(path, save(pack(known, needs), metadata={"genbench": of.model_dump_json()}))
 
 
 def read_stats(path: Path) -> Stats:
@@ -185,7 +197,7 @@ def read_stats(path: Path) -> Stats:
             "other programs do not say which protocol and how many images they are of: make one "
             "with --save-stats"
         ) from None
-    return Stats(of, _unpack(of.n, arrays))
+    return Stats(of, unpack(of.n, arrays))
 
 
 def check_stats(path: Path, stats: Stats, extractor: Extractor, needs: set[Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genbench import data, evaluation, features, metrics
-from genbench.evaluation import EvalSpec, evaluate, jobs, read_changes
+from genbench.evaluation import EvalSpec, evaluate, jobs, partial, read_changes
 from genbench.evaluation.describe import reference_name
 from genbench.inputs import from_tensors, open_source
 from genbench.metrics import FeatureSet
@@ -98,6 +98,51 @@ def test_other_images_of_the_same_name_are_no_hit(tmp_path):
     other = run(digits("test"), from_tensors(images[:700], name="x"), store=store, metrics=("fd",))
     fresh = run(digits("test"), from_tensors(images[:700], name="x"), metrics=("fd",))
     assert list(other.scores.values()) == list(fresh.scores.values())
+
+
+class Stopped(Exception):
+    pass
+
+
+class Stopping:
+    """A source that stops the pass after some batches."""
+
+    def __init__(self, source, after):
+        vars(self).update({k: getattr(source, k) for k in _SOURCE})
+        self._source, self._after = source, after
+
+    def batches(self, size):
+        for i, batch in enumerate(self._source.batches(size)):
+            if i == self._after:
+                raise Stopped
+            yield batch
+
+
+_SOURCE = ("name", "n", "digest", "keys", "lossy", "notes", "warnings")
+
+
+@pytest.mark.parametrize("side", ["made", "real"])
+def test_a_pass_that_was_stopped_goes_on_and_ends_in_the_same_bits(
+    network, tmp_path, monkeypatch, side
+):
+    monkeypatch.setattr(partial, "_EVERY", 100)
+    monkeypatch.setattr(partial, "_SECONDS", 0.0)
+    monkeypatch.setattr(partial, "_SHARE", 0)
+    spec = {"extractor": network, "metrics": ("fd", "kid", "recall")}
+    changes, seen = ["kid.subset_size=20", "batch=30"], Path(network[: -len(".py:Net")] + ".seen")
+    undisturbed = run(digits("test"), digits("train"), changes, Store(tmp_path / "a"), **spec)
+    whole = sum(int(n) for n in seen.read_text().split())
+    seen.unlink()
+    store = Store(tmp_path / "b")
+    sides = {"made": digits("test"), "real": digits("train")}
+    sides[side] = Stopping(sides[side], after=9)
+    with pytest.raises(Stopped):
+        run(*sides.values(), changes, store, **spec)
+    found = run(digits("test"), digits("train"), changes, store, **spec)
+    assert found.scores == undisturbed.scores
+    twice = sum(int(n) for n in seen.read_text().split()) - whole
+    assert twice < 100 + 30 + 10  # since the last point that was saved, and the probes again
+    assert not list((tmp_path / "b" / "artifacts" / "partial").glob("*.safetensors"))
 
 
 # --- statistics files ----------------------------------------------------------------------------
