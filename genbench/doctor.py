@@ -28,7 +28,8 @@ def examine(root: Path | None) -> dict[str, dict[str, str]]:
             for name, there in available.items()
         }
         | {"imagefolder": "any folder of images: imagefolder:PATH or imagefolder:PATH@SIZE"},
-        "extractors": {name: _extractor(name) for name in features.names()},
+        "extractors": {name: _extractor(name) for name in features.names()}
+        | {name: _network(name) for name in features.NETWORKS},
         "suites": {name: _suite(name, available) for name in suite.names()},
     }
 
@@ -61,6 +62,24 @@ def _extractor(name: str) -> str:
     card = features.card(name)
     accuracy = f"held-out accuracy {card['test_accuracy']:.2%}"
     return f"weights at hand, sha256 {card['sha256'][:12]}, {accuracy}"
+
+
+def _network(name: str) -> str:
+    """Of a network that genbench does not ship: whether it could be used at once."""
+    files, arguments = features.NETWORKS[name].files, features.NETWORKS[name].arguments
+    if arguments:
+        if importlib.util.find_spec(name) is None:
+            return "not installed: pip install 'genbench[clip]'"
+        return f"installed; weights are those of {':'.join((name, *arguments))}"
+    from genbench.features.weights_file import at_hand  # loads torch
+
+    try:
+        path = at_hand(files)
+    except features.WeightsError as error:
+        return f"unusable: {error}"
+    if path is None:
+        return "weights not here: downloaded on first use, or --weights FILE, or GENBENCH_WEIGHTS"
+    return f"weights at hand: {path}"
 
 
 def _suite(name: str, available: dict[str, bool]) -> str:

@@ -238,7 +238,8 @@ def test_ls_and_doctor_say_what_there_is(capsys):
     assert {"dcgan", "vae", "ddpm"} <= set(listed["baselines"])
     assert {"digits", "mnist", "imagefolder"} <= set(listed["datasets"])
     assert {"digits-cnn", "mnist-cnn"} <= set(listed["extractors"])
-    assert {"fd", "is"} <= set(listed["metrics"])
+    assert {"fd", "is", "kid", "precision", "ssim"} <= set(listed["metrics"])
+    assert "inception" in listed["extractors"]
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     for word in ("device", "torch", "digits", "at hand", "sha256", "can run offline"):

@@ -114,7 +114,7 @@ def _ls(arguments: argparse.Namespace) -> int:
         "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
         "datasets": data.describe(),
         "extractors": features.describe(),
-        "metrics": {name: metrics.get(name).label for name in metrics.names()},
+        "metrics": metrics.describe(),
     }
     if arguments.json:
         result(json.dumps(sections, indent=1))

@@ -8,6 +8,7 @@ from genbench.features.cards import card, names
 from genbench.features.catalog import NETWORKS, Request, describe, parse
 
 __all__ = [
+    "NETWORKS",
     "Extractor",
     "Features",
     "Request",

@@ -26,12 +26,14 @@ class Network:
         about: One line for `genbench ls`.
         protocols: Named ways to prepare images, the default first; () where there is one way only.
         arguments: What stands after colons in its name, e.g. ("MODEL", "PRETRAINED").
+        files: Names that libraries give its weights file; () where that depends on the arguments.
     """
 
     module: str
     about: str
     protocols: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 NETWORKS = {
@@ -39,11 +41,21 @@ NETWORKS = {
         "genbench.features.inception",
         "Inception-v3 of 2015-12-05, pool3: what FID, IS and KID are defined by",
         protocols=("tf1", "pytorch-fid", "clean"),
+        files=(
+            "weights-inception-2015-12-05-6726825d.pth",
+            "pt_inception-2015-12-05-6726825d.pth",
+        ),
     ),
     "vgg16": Network(
-        "genbench.features.vgg16", "VGG16, fc2 after ReLU: improved precision and recall"
+        "genbench.features.vgg16",
+        "VGG16, fc2 after ReLU: improved precision and recall",
+        files=("vgg16-397923af.pth",),
     ),
-    "dinov2": Network("genbench.features.dinov2", "DINOv2 ViT-L/14, CLS token, as in dgm-eval"),
+    "dinov2": Network(
+        "genbench.features.dinov2",
+        "DINOv2 ViT-L/14, CLS token, as in dgm-eval",
+        files=("dinov2_vitl14_pretrain.pth",),
+    ),
     "open_clip": Network(
         "genbench.features.open_clip",
         "any model of open_clip, for images and text",

@@ -40,8 +40,9 @@ __all__ = ["PROTOCOLS", "load"]
 
 _SIZE = 299
 _URL = peer.URL_INCEPTION_V3
+FILE = _URL.rpartition("/")[2]
 _SHA256 = "6726825d"
-_ALSO = ("pt_inception-2015-12-05-6726825d.pth",)  # pytorch-fid's name for the same file
+ALSO = ("pt_inception-2015-12-05-6726825d.pth",)  # pytorch-fid's name for the same file
 _SPATIAL = 7  # channels
 
 
@@ -52,8 +53,7 @@ def load(request: Request) -> ChunkedExtractor:
         WeightsError: For weights that are missing, damaged or of another network.
         ConfigError: For an unknown dtype.
     """
-    file = _URL.rpartition("/")[2]
-    weights = locate("inception", file, _URL, request.weights, _SHA256, _ALSO)
+    weights = locate("inception", FILE, _URL, request.weights, _SHA256, ALSO)
     with torch.device("meta"):  # no initial weights, which would draw from the global generator
         original = _Original()
     original.to_empty(device="cpu").eval()

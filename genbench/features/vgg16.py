@@ -20,6 +20,7 @@ __all__ = ["load"]
 
 _SIZE = 224
 _URL = str(VGG16_Weights.IMAGENET1K_V1.url)
+FILE = _URL.rpartition("/")[2]
 _SHA256 = "397923af"
 _MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 _STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
@@ -34,7 +35,7 @@ def load(request: Request) -> ChunkedExtractor:
         WeightsError: For weights that are missing, damaged or of another network.
         ConfigError: For an unknown dtype.
     """
-    weights = locate("vgg16", _URL.rpartition("/")[2], _URL, request.weights, _SHA256)
+    weights = locate("vgg16", FILE, _URL, request.weights, _SHA256)
     with torch.device("meta"):  # no initial weights, which would draw from the global generator
         net = vgg16(init_weights=False)
     net.to_empty(device="cpu")

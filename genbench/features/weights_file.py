@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from genbench.features.base import WeightsError
 
-__all__ = ["FOLDER", "Weights", "fill", "locate", "read_state"]
+__all__ = ["FOLDER", "Weights", "at_hand", "fill", "locate", "read_state"]
 
 FOLDER = "GENBENCH_WEIGHTS"  # environment variable: a folder of weights files
 _TIMEOUT = 5.0  # seconds without an answer until a download is given up
@@ -138,6 +138,16 @@ def fill(network: nn.Module, state: dict[str, Tensor], weights: Weights, name: s
             f"{', '.join(wrong)}); name another file, or leave --weights out"
         )
     network.load_state_dict(state, strict=False)
+
+
+def at_hand(files: Sequence[str]) -> Path | None:
+    """A file of one of these names where `locate` looks before it downloads; unchecked.
+
+    Raises:
+        WeightsError: For an environment variable that names no folder.
+    """
+    paths = (folder / file for folder in _folders() for file in files)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _folders() -> list[Path]:

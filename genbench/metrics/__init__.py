@@ -16,6 +16,7 @@ __all__ = [
     "Metric",
     "PairMetric",
     "called",
+    "describe",
     "expand",
     "find",
     "get",
@@ -29,6 +30,17 @@ _ALIASES = {"fid": "fd"}
 def names() -> list[str]:
     """Short names of the metrics of sets, e.g. "fd"."""
     return sorted(name for name, metric in _scan().items() if isinstance(metric, Metric))
+
+
+def describe() -> dict[str, str]:
+    """One line about each metric of either kind, by name."""
+    return {name: _line(metric) for name, metric in sorted(_scan().items())}
+
+
+def _line(metric: Metric | PairMetric) -> str:
+    if isinstance(metric, PairMetric):
+        return f"{metric.label}, of aligned pairs"
+    return metric.label + (f", in the group {metric.group}" if metric.group else "")
 
 
 def get(name: str) -> Metric:
