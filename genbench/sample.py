@@ -97,13 +97,15 @@ def sample(
     mine = batches[dist.rank() :: dist.world_size()]
     key, parts = spec.key, dict[int, Artifact]()
     spent = 0.0
+    stopped = store.has("samples", f"{key}-*")  # only then are there batches to find
     with count_nfe(baseline) as nfe:
         for done, index in enumerate(mine):
-            part = store.get("samples", _part(key, index))
+            part = store.get("samples", _part(key, index)) if stopped else None
             if part is None:
                 part = _batch(drawing, index, nfe, device)
                 if part.info["seconds"] > _KEEP_SECONDS or dist.world_size() > 1:
-                    store.put("samples", _part(key, index), part.tensors, part.info)
+                    info = part.info | {"params": nfe.params}
+                    store.put("samples", _part(key, index), part.tensors, info)
             parts[index.start] = part
             spent += part.info["seconds"]
             left = spent / (done + 1) * (len(mine) - done - 1)
@@ -117,7 +119,9 @@ def sample(
                 raise RuntimeError(f"the batch of samples from {index.start} on was not saved")
             parts[index.start] = part
     made = [parts[index.start] for index in batches]
-    artifact = _join(made, _best(drawing, made, batches[0], device), spec, runtime)
+    best = _best(drawing, made, batches[0], device)
+    params = nfe.params if nfe.modules else made[0].info.get("params", 0)  # of another process
+    artifact = _join(made, best, params, spec, runtime)
     dist.barrier()
     if dist.rank() == 0:
         store.put("sample", key, artifact.tensors, artifact.info)
@@ -138,20 +142,18 @@ def _batch(
     begin = _clock(device)
     images = drawing(index)
     seconds = _clock(device) - begin
-    info = {
-        "seconds": seconds,
-        "nfe": (nfe.rows - before) / len(index),
-        "params": nfe.params,
-    }
+    info = {"seconds": seconds, "nfe": (nfe.rows - before) / len(index)}
     return Artifact({"images": to_uint8(images).cpu().numpy()}, info)
 
 
-def _join(parts: list[Artifact], best: float, spec: SampleSpec, runtime: Runtime) -> Artifact:
+def _join(
+    parts: list[Artifact], best: float, params: int, spec: SampleSpec, runtime: Runtime
+) -> Artifact:
     images = np.concatenate([part.tensors["images"] for part in parts])
     evaluations = sum(part.info["nfe"] * len(part.tensors["images"]) for part in parts)
     info = {
         "nfe": evaluations / spec.n,
-        "params": parts[0].info["params"],
+        "params": params,
         "seconds": sum(part.info["seconds"] for part in parts),
         "ms_per_image": 1000 * best,
         "batch": min(runtime.batch, spec.n),

@@ -192,7 +192,7 @@ class Store:
         return None
 
     def has(self, stage: str, key: str) -> bool:
-        """Whether an artifact is there, without reading it."""
+        """Whether an artifact is there, without reading it; in `key` a `*` stands for any text."""
         return any((self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"))
 
     def drop(self, stage: str, key: str) -> None:
