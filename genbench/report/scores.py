@@ -37,8 +37,7 @@ def _notes(found: "Evaluation") -> list[str]:
         own = "" if network.official else ", not known to genbench"
         settings = "".join(f", {v if k == 'dtype' else k}" for k, v in network.settings.items())
         notes.append(f"{clean(name)}: weights {network.sha256[:12]}{own}{settings}")
-    notes.append("ids: " + "  ".join(clean(name) for name in found.scores))
-    return notes
+    return [*notes, "ids:", *(f"  {clean(name)}" for name in found.scores)]
 
 
 def _side(side: "Side") -> str:

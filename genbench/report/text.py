@@ -124,4 +124,5 @@ def _decimals(value: float, significant: int) -> int:
 
 def _digits(value: float, decimals: int) -> str:
     # An exact zero may ask for few decimals and a tiny value for many; 8 is beyond any metric.
-    return f"{value:.{min(decimals, 8)}f}"
+    text = f"{value:.{min(decimals, 8)}f}"
+    return text.removeprefix("-") if float(text) == 0 else text  # -0 is 0

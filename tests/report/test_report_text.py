@@ -16,6 +16,7 @@ from genbench.report.text import clean, code, compact, latex, markdown, measured
         (12.3456, None, "12.35"),
         (0.0, None, "0.000"),
         (float("nan"), None, "–"),
+        (-0.3, (-14.3, 13.7), "0 ± 14"),  # not "-0"
     ],
 )
 def test_measured(value: float, interval: tuple[float, float] | None, expected: str) -> None:
