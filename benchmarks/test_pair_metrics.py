@@ -9,13 +9,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from genbench.metrics.pairs import (
-    PsnrOptions,
-    SsimOptions,
-    ms_ssim,
-    psnr,
-    ssim,
-)
+from genbench.metrics.pairs import PsnrOptions, SsimOptions, ms_ssim, psnr, ssim
 
 
 def images(n: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,49 +19,32 @@ def images(n: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(clean.astype(np.uint8)), torch.from_numpy(noisy.astype(np.uint8))
 
 
-@pytest.mark.parametrize(("n", "size"), [(256, 32), (4, 256)])
-def test_psnr_against_torchmetrics(ratio, n, size):
-    made, real = images(n, size)
-
-    def peer():
-        return peak_signal_noise_ratio(
-            made.float(), real.float(), data_range=255.0, dim=(1, 2, 3), reduction="none"
-        )
-
-    def ours():
-        return psnr(made, real, PsnrOptions())
-
-    assert ours() == pytest.approx(peer().numpy(), abs=1e-4)
-    ratio(ours, peer)
-
-
-@pytest.mark.parametrize(("n", "size"), [(256, 32), (4, 256)])
-def test_ssim_against_torchmetrics(ratio, n, size):
-    made, real = images(n, size)
-
-    def peer():
-        return structural_similarity_index_measure(
-            made.float(), real.float(), data_range=255.0, reduction="none"
-        )
-
-    def ours():
-        return ssim(made, real, SsimOptions(borders="reflect"))
-
-    assert ours() == pytest.approx(peer().numpy(), abs=1e-5)
-    ratio(ours, peer)
-
-
-def test_ms_ssim_against_torchmetrics(ratio):
-    made, real = images(4, 256)
-
-    def peer():
-        return multiscale_structural_similarity_index_measure(
-            made.float(), real.float(), data_range=255.0, reduction="none"
-        )
-
-    def ours():
-        return ms_ssim(made, real, SsimOptions())
-
+METRICS = {  # ours, its options, torchmetrics', its own settings, how far apart values may be
+    "psnr": (psnr, PsnrOptions(), peak_signal_noise_ratio, {"dim": (1, 2, 3)}, 1e-4),
+    "ssim": (
+        ssim,
+        SsimOptions(borders="reflect"),
+        structural_similarity_index_measure,
+        {},
+        1e-5,
+    ),
     # borders and the order of the mean over channels differ a little; see `ms_ssim`
-    assert ours() == pytest.approx(peer().numpy(), abs=0.02)
+    "ms_ssim": (ms_ssim, SsimOptions(), multiscale_structural_similarity_index_measure, {}, 0.02),
+}
+CASES = [("psnr", 256, 32), ("psnr", 4, 256), ("ssim", 256, 32), ("ssim", 4, 256)]
+
+
+@pytest.mark.parametrize(("name", "n", "size"), [*CASES, ("ms_ssim", 4, 256)])
+def test_pairs_against_torchmetrics(ratio, name, n, size):
+    metric, options, theirs, settings, apart = METRICS[name]
+    made, real = images(n, size)
+
+    def peer():
+        x, y = made.float(), real.float()
+        return theirs(x, y, data_range=255.0, reduction="none", **settings)
+
+    def ours():
+        return metric(made, real, options)
+
+    assert ours() == pytest.approx(peer().numpy(), abs=apart)
     ratio(ours, peer)

@@ -20,22 +20,10 @@ _HEARTBEAT = 60.0  # seconds without news, after which a log that nobody watches
 _FORM = "{desc} {percentage:3.0f}% |{bar:30}| {postfix}"
 
 
-class Console:
-    """Shows what is running and what has finished.
+class _Transient:
+    """Something on the terminal that is gone when the work ends."""
 
-    Args:
-        cells: All cells of the table; their labels tell them apart.
-        total: How many of them will run.
-    """
-
-    def __init__(self, cells: list[Cell], total: int) -> None:
-        self._labels = {c.key: row.label for row in collect([], cells, {}) for c in row.cells}
-        self._total, self._done = total, 0
-        self._live = sys.stderr.isatty()
-        self._spoke = time.monotonic()
-        self._bar = tqdm(
-            total=total, disable=not self._live, leave=False, unit="cell", file=sys.stderr
-        )
+    _bar: tqdm
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +39,24 @@ class Console:
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+class Console(_Transient):
+    """Shows what is running and what has finished.
+
+    Args:
+        cells: All cells of the table; their labels tell them apart.
+        total: How many of them will run.
+    """
+
+    def __init__(self, cells: list[Cell], total: int) -> None:
+        self._labels = {c.key: row.label for row in collect([], cells, {}) for c in row.cells}
+        self._total, self._done = total, 0
+        self._live = sys.stderr.isatty()
+        self._spoke = time.monotonic()
+        self._bar = tqdm(
+            total=total, disable=not self._live, leave=False, unit="cell", file=sys.stderr
+        )
 
     def watch(self, cell: Cell, progress: Progress) -> None:
         """Show how far a running cell is."""
@@ -95,7 +101,7 @@ class Console:
         sys.stderr.flush()
 
 
-class Bar:
+class Bar(_Transient):
     """A bar for one piece of work: how much is done, how fast, how long it will take."""
 
     def __init__(self) -> None:
@@ -103,17 +109,6 @@ class Bar:
         self._bar = tqdm(
             total=1.0, disable=not live, leave=False, file=sys.stderr, bar_format=_FORM
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
     def watch(self, progress: Progress) -> None:
         """Show how far it is."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Score", "delete_group_jackknife", "mean_interval", "student_t"]
+__all__ = ["Score", "delete_group_jackknife", "mean_interval", "student_score", "student_t"]
 
 
 class Score(BaseModel):
@@ -38,6 +38,28 @@ def student_t(df: int, level: float = 0.95) -> float:
     return float(stdtrit(df, 0.5 + level / 2))
 
 
+def student_score(
+    value: float, stderr: float, df: int, n: int, method: str, spread: float | None = None
+) -> Score:
+    """A score with the 95 % interval value +- t(df) stderr.
+
+    Args:
+        value: Of the metric.
+        stderr: Its standard error.
+        df: Degrees of freedom of the standard error.
+        n: See `Score`, as for the rest.
+        method: What the interval is over.
+        spread: Over splits or subsets.
+    """
+    ci95 = _around(value, stderr, df)
+    return Score(value=value, stderr=stderr, ci95=ci95, n=n, method=method, spread=spread)
+
+
+def _around(value: float, stderr: float, df: int) -> tuple[float, float]:
+    half = student_t(df) * stderr
+    return value - half, value + half
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
     """Mean, standard error (ddof = 1) and 95 % Student interval of independent values.
 
@@ -49,8 +71,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, f
         raise ValueError(f"an interval needs at least 2 values, got {n}")
     mean = math.fsum(values) / n
     stderr = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
-    half = student_t(n - 1) * stderr
-    return mean, stderr, (mean - half, mean + half)
+    return mean, stderr, _around(mean, stderr, n - 1)
 
 
 def delete_group_jackknife(
@@ -69,6 +90,5 @@ def delete_group_jackknife(
     if groups < 2:
         raise ValueError(f"a jackknife needs at least 2 groups, got {groups}")
     mean = math.fsum(without) / groups
-    variance = (groups - 1) / groups * math.fsum((v - mean) ** 2 for v in without)
-    half = student_t(groups - 1) * math.sqrt(variance)
-    return math.sqrt(variance), (full - half, full + half)
+    stderr = math.sqrt((groups - 1) / groups * math.fsum((v - mean) ** 2 for v in without))
+    return stderr, _around(full, stderr, groups - 1)

@@ -39,24 +39,32 @@ class StoreError(Exception):
     """The results folder cannot be used; the message is one sentence."""
 
 
+_WAY_ON = (
+    "make room or choose another folder with --out, then run the same command again: finished "
+    "work is kept"
+)
+
+
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path, way_on: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror}; make room or choose another folder with "
-            "--out, then run the same command again: finished work is kept"
-        ) from None
+        raise StoreError(f"cannot write {path}: {error.strerror}; {way_on}") from None
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes, way_on: str = _WAY_ON) -> None:
     """Write a file so that it is either whole or not there: temporary file, fsync, rename.
+
+    Args:
+        path: The file; its folder is made.
+        data: Its content.
+        way_on: What a user can do when it cannot be written, as the end of a sentence.
 
     Raises:
         StoreError: When the disk is full, the folder is read-only, ...
     """
-    with _writing(path):
+    with _writing(path, way_on):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"
@@ -87,13 +95,17 @@ class Store:
     Args:
         root: The folder; made when something is first written.
         warn: Called with one sentence when a damaged file is found and set aside.
+        way_on: What a user can do when it cannot be written; see `atomic_write`.
     """
 
     def __init__(
-        self, root: Path | str, warn: Callable[[str], None] = lambda message: None
+        self,
+        root: Path | str,
+        warn: Callable[[str], None] = lambda message: None,
+        way_on: str = _WAY_ON,
     ) -> None:
         self.root = Path(root)
-        self._warn = warn
+        self._warn, self._way_on = warn, way_on
 
     # --- records ---------------------------------------------------------------------------------
 
@@ -106,7 +118,7 @@ class Store:
         body = record.model_dump(mode="json")
         text = {"sha256": _digest(canonical_json(body).encode()), **body}
         path = self.record_path(record.key)
-        atomic_write(path, (json.dumps(text, indent=1) + "\n").encode())
+        atomic_write(path, (json.dumps(text, indent=1) + "\n").encode(), self._way_on)
         return path
 
     def record(self, key: str) -> Record | None:
@@ -140,7 +152,8 @@ class Store:
     def put_plan(self, suite: str, cells: list[Cell]) -> None:
         """Remember which cells belong to this folder's table, and in which order."""
         plan = {"suite": suite, "cells": [cell.model_dump(mode="json") for cell in cells]}
-        atomic_write(self.root / "plan.json", (json.dumps(plan, indent=1) + "\n").encode())
+        text = json.dumps(plan, indent=1) + "\n"
+        atomic_write(self.root / "plan.json", text.encode(), self._way_on)
 
     def plan(self) -> tuple[str, list[Cell]] | None:
         """The suite's name and its cells, or None where no run was planned."""
@@ -166,7 +179,7 @@ class Store:
         data = save(arrays, metadata={"info": json.dumps(info)})
         folder = self.root / "artifacts" / stage
         path = folder / f"{key}.{_digest(data)[:16]}.safetensors"
-        atomic_write(path, data)
+        atomic_write(path, data, self._way_on)
         for old in folder.glob(f"{key}.*.safetensors"):
             if old != path:
                 old.unlink(missing_ok=True)
@@ -204,7 +217,7 @@ class Store:
     def lock(self, stage: str, key: str) -> Iterator[None]:
         """Keep other processes from making the same artifact; freed by the system on any exit."""
         path = self.root / "artifacts" / stage / f"{key}.lock"
-        with _writing(path):
+        with _writing(path, self._way_on):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("w")
         with file:

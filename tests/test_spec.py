@@ -17,7 +17,13 @@ from genbench.spec import (
     nearest,
     parse,
 )
-from genbench.stats import Score, delete_group_jackknife, mean_interval, student_t
+from genbench.stats import (
+    Score,
+    delete_group_jackknife,
+    mean_interval,
+    student_score,
+    student_t,
+)
 
 TRAIN = TrainSpec(baseline="x", config={"b": 1, "a": 2.5}, dataset="digits", version="v")
 SAMPLE = SampleSpec(train=TRAIN, options={"steps": 50}, n=10)
@@ -106,6 +112,10 @@ def test_intervals_against_tables_and_closed_forms():
     total = sum(values)
     without = [(total - v) / 4 for v in values]
     assert delete_group_jackknife(total / 5, without)[0] == pytest.approx(mean_interval(values)[1])
+    score = student_score(7.0, 0.5, 2, 30, "m", spread=0.1)
+    half = 4.302653 / 2
+    assert score.ci95 == (pytest.approx(7 - half), pytest.approx(7 + half))
+    assert (score.value, score.stderr, score.n, score.spread) == (7.0, 0.5, 30, 0.1)
     for few in ([], [1.0]):
         with pytest.raises(ValueError, match="at least 2"):
             mean_interval(few)

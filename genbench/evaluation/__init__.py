@@ -10,6 +10,7 @@ describe.py   what a result says of what went into it
 result.py     the scores and all that they depend on
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from genbench.evaluation.request import EvalSpec, Job, jobs, read_changes
@@ -42,14 +43,14 @@ def __getattr__(name: str) -> Any:
 def score(
     generated: Any,
     reference: Any = None,
-    metrics: tuple[str, ...] = ("fid", "is"),
+    metrics: Sequence[str] = ("fid", "is"),
     extractor: str = "inception",
     *,
     weights: Any = None,
     n: int | None = None,
     value_range: tuple[float, float] = (-1.0, 1.0),
     device: str = "cpu",
-    **options: Any,
+    changes: Sequence[str] = (),
 ) -> Evaluation:
     """Score images from Python.
 
@@ -65,7 +66,7 @@ def score(
         n: How many images a callable is asked for.
         value_range: Of float images; they become uint8 by rounding half up.
         device: Where networks run.
-        options: Fields of `EvalSpec`, e.g. `resize=64`, `options={"kid": {"subset_size": 50}}`.
+        changes: More options, as `genbench eval` takes them: `["resize=64", "kid.subsets=50"]`.
 
     Raises:
         ConfigError: Input that cannot be scored as asked.
@@ -75,9 +76,8 @@ def score(
 
     from genbench.evaluation.engine import evaluate
     from genbench.inputs import open_source
-    from genbench.spec import parse
 
-    spec = parse(EvalSpec, {"metrics": metrics, "extractor": extractor, **options}, "score")
+    spec = read_changes(changes, {"metrics": metrics, "extractor": extractor})
     wanted = jobs(spec, {"": Path(weights)} if weights is not None else {})
 
     def source(images: Any, name: str) -> Any:

@@ -1,6 +1,5 @@
 """One pass over a source: every network sees every batch once, and only what is needed is kept."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from genbench.features import Extractor, Features
 from genbench.inputs import Batch
 from genbench.metrics import FeatureSet
 
-__all__ = ["Collector", "Matcher", "take"]
+__all__ = ["Collector", "Matcher"]
 
 
 class Collector:
@@ -105,8 +104,3 @@ class Matcher:
         index = sorted(self._made.keys() & self._real.keys())
         made, real = [self._made.pop(i) for i in index], [self._real.pop(i) for i in index]
         return np.array(index, np.int64), made, real
-
-
-def take(batches: Iterator[Batch] | None) -> Batch | None:
-    """The next batch, or None when there is none."""
-    return None if batches is None else next(batches, None)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from genbench.evaluation.reference import (
 )
 from genbench.evaluation.request import EvalSpec, Job
 from genbench.evaluation.result import Evaluation
-from genbench.features import Extractor
+from genbench.features import Extractor, TextExtractor
 from genbench.inputs import GREY, Batch, Source, captions, pairs
 from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.pairs import pair_score
@@ -70,7 +70,8 @@ def evaluate(
         device: Where networks run.
         load_stats: A statistics file to use for the reference.
         save_stats: Where to save the statistics of the reference.
-        store: Cache of references; by default the user's.
+        store: Where references are kept; by default the user's cache, of which a warning says
+            that it cannot be written, while any other store raises StoreError.
         progress: Called after every batch.
 
     Returns:
@@ -83,7 +84,8 @@ def evaluate(
     """
     stats = None if load_stats is None else read_stats(load_stats)
     guards.check(made, real, None if stats is None else stats.of, wanted, spec)
-    run = _Run(made, real, wanted, spec, device, store or cache())
+    said: list[str] = []
+    run = _Run(made, real, wanted, spec, device, store or cache(said.append), said)
     if load_stats is not None and stats is not None:
         run.use(load_stats, stats)
     run.look(progress)
@@ -115,9 +117,10 @@ class _Run:
         spec: EvalSpec,
         device: str,
         store: Store,
+        said: list[str],
     ) -> None:
         self.sources: dict[_Name, Source | None] = {"made": made, "real": real}
-        self.spec, self.device, self.store = spec, device, store
+        self.spec, self.device, self.store, self.said = spec, device, store, said
         self.set_jobs = [job for job in wanted if isinstance(job.metric, Metric)]
         self.pair_jobs = [job for job in wanted if isinstance(job.metric, PairMetric)]
         self.wanted, self.seconds = list(wanted), dict[str, float]()
@@ -132,7 +135,6 @@ class _Run:
             for network in self.networks.values():
                 network.of = origin(real, self.reference, network.extractor)
         self.partial: dict[tuple[_Name, features.Request], Partial] = {}
-        self.cut: list[str] = []
         self.pair_values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
     def _network(self, job: Job) -> _Network:
@@ -178,8 +180,13 @@ class _Run:
     # --- one pass --------------------------------------------------------------------------------
 
     def look(self, progress: Callable[[Progress], None]) -> None:
-        """Show every image that is still needed to the networks, and pairs to pair metrics."""
+        """Show every image that is still needed to the networks, and pairs to pair metrics.
+
+        Raises:
+            ConfigError: Captions or pairs that do not fit, before any image is looked at.
+        """
         begin = time.perf_counter()
+        texts = self._captions()
         collectors = self._collectors()
         sides: list[_Name] = ["real"] if collectors["real"] or self.pair_jobs else []
         sides += ["made"] if self.sources["made"] is not None else []
@@ -202,7 +209,7 @@ class _Run:
             progress(Progress("features", done / total, rate, (total - done) / rate, word))
         for request, collector in collectors["made"].items():
             self.partial["made", request].finish()
-            self.networks[request].made = collector.known(self._text(request))
+            self.networks[request].made = collector.known(self._text(request, texts))
         self.seconds["features"] = time.perf_counter() - begin
 
     def _collectors(self) -> dict[_Name, dict[features.Request, Collector]]:
@@ -252,25 +259,27 @@ class _Run:
             keep(self.store, network.of, network.real, network.real_needs)
             self.partial["real", request].drop()
 
-    def _text(self, request: features.Request) -> Any:
+    def _captions(self) -> list[str]:
+        """A caption for each generated image, where a metric reads them."""
+        made, path = self.sources["made"], self.spec.captions
+        wanted = any("text" in network.made_needs for network in self.networks.values())
+        if not wanted or made is None or path is None:
+            return []
+        return captions.read(path, made.keys, made.n)
+
+    def _text(self, request: features.Request, texts: list[str]) -> Any:
         """Features of the captions, where a metric reads them."""
-        network, made = self.networks[request], self.sources["made"]
-        if "text" not in network.made_needs or self.spec.captions is None or made is None:
+        network = self.networks[request]
+        if "text" not in network.made_needs:
             return None
-        encode = getattr(network.extractor, "text", None)
-        if encode is None:
-            raise ConfigError(
-                f"{network.extractor.name} does not read text; name a network that does, e.g. "
-                "clip@open_clip:MODEL:PRETRAINED"
-            )
-        texts = captions.read(self.spec.captions, made.keys, made.n)
-        cut = network.extractor.too_long(texts)  # type: ignore[attr-defined]
+        encoder = cast(TextExtractor, network.extractor)  # see `guards.check_network`
+        cut = encoder.too_long(texts)
         if cut:
-            self.cut.append(
-                f"{len(cut):,} captions are longer than {network.extractor.name} reads and were "
-                f"cut, the first one: {texts[cut[0]][:60]!r}"
+            self.said.append(
+                f"{len(cut):,} captions are longer than {encoder.name} reads and were cut, the "
+                f"first one: {texts[cut[0]][:60]!r}"
             )
-        return encode(texts)
+        return encoder.text(texts)
 
     # --- pairs -----------------------------------------------------------------------------------
 
@@ -291,10 +300,10 @@ class _Run:
                 f"pairs need images of one shape: generated {tuple(made[0].shape)}, reference "
                 f"{tuple(real[0].shape)}; bring both to one size with resize=SIZE"
             )
+        both = torch.stack(made), torch.stack(real)
         for values, job in zip(self.pair_values, self.pair_jobs, strict=True):
-            metric = job.metric
-            assert isinstance(metric, PairMetric)
-            values[index] = metric.values(torch.stack(made), torch.stack(real), job.options)
+            assert isinstance(job.metric, PairMetric)
+            values[index] = job.metric.values(*both, job.options)
 
     # --- scores ----------------------------------------------------------------------------------
 
@@ -375,7 +384,7 @@ class _Run:
         for warning in chain.from_iterable(source.warnings for source in sources):
             if not (warning.startswith(GREY) and self._grey_is_fine()):
                 yield warning
-        yield from self.cut
+        yield from self.said
         yield from guards.warnings(self.sources["made"], self.sources["real"])
         for job in self.set_jobs:
             network = self._network(job)

@@ -73,28 +73,24 @@ def _check_job(
         raise ConfigError(
             f"metric {job.name!r} compares images with text; name it with captions=FILE"
         )
-    fewest = metric.fewest(job.options)
-    sides = [("generated", made.n), *([("reference", real_n)] if metric.reference else [])]
-    for side, n in sides:
-        if n is not None and n < fewest:
-            name = made.name if side == "generated" else "the reference"
-            option = f"{metric.group or metric.name}.{metric.sized_by}"
-            hint = f"add images, or set {option}={n}" if metric.sized_by else "add images"
-            raise ConfigError(
-                f"metric {job.name!r} needs {fewest:,} {side} images or more, {name} has {n:,}; "
-                f"{hint}"
-            )
+    metric.check_numbers(made.n, real_n, job.options, job.name)
 
 
 def check_network(job: Job, extractor: Extractor) -> None:
-    """Refuse a metric of classes for a network that is known to have none.
+    """Refuse a metric of classes or text for a network that is known to give none.
 
     Raises:
         ConfigError: With the way on.
     """
-    if not isinstance(job.metric, Metric) or extractor.classes or not extractor.dim:
+    if not isinstance(job.metric, Metric):
         return
-    if any(getattr(need, "reads", need) == "probs" for need in job.metric.needs):
+    reads = {getattr(need, "reads", need) for need in job.metric.needs}
+    if "text" in reads and not hasattr(extractor, "text"):
+        raise ConfigError(
+            f"{extractor.name} does not read text, which metric {job.name!r} needs; name a "
+            "network that does, e.g. clip@open_clip:MODEL:PRETRAINED"
+        )
+    if not extractor.classes and extractor.dim and "probs" in reads:
         raise ConfigError(
             f"metric {job.name!r} needs class probabilities, which {extractor.name} does not "
             "give; choose another extractor, e.g. is@inception"

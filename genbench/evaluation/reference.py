@@ -5,7 +5,8 @@ A file says of which network, protocol, weights and images it is; it is refused 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from genbench.features import Extractor
 from genbench.inputs import Source
 from genbench.metrics import FeatureSet, Metric
 from genbench.spec import ConfigError, content_key
-from genbench.store import Store, atomic_write
+from genbench.store import Store, StoreError, atomic_write
 
 __all__ = [
+    "Cache",
     "Origin",
     "cache",
     "cached",
@@ -36,6 +38,10 @@ __all__ = [
 ]
 
 FORMAT = 1
+_WAY_ON = (
+    "no score is affected, but the next run has to look at these images again; set "
+    "GENBENCH_CACHE to a folder that can be written and has room"
+)
 _WORDS = {
     "extractor": "network",
     "protocol": "protocol",
@@ -133,10 +139,41 @@ def _lacks(known: FeatureSet, needs: set[Any]) -> list[str]:
 # --- the cache -----------------------------------------------------------------------------------
 
 
-def cache() -> Store:
+class Cache(Store):
+    """A store that saves time and holds no result: where it cannot be written, it says so once.
+
+    Args:
+        root: The folder.
+        warn: Called with one sentence for each damaged file, and for the first that cannot be
+            written.
+    """
+
+    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
+        super().__init__(root, warn, _WAY_ON)
+        self._works = True
+
+    def put(
+        self, stage: str, key: str, tensors: Mapping[str, NDArray[Any]], info: Mapping[str, Any]
+    ) -> None:
+        """Save an artifact if the folder can be written."""
+        if not self._works:
+            return
+        try:
+            super().put(stage, key, tensors, info)
+        except StoreError as error:
+            self._works = False
+            self._warn(str(error))
+
+    def drop(self, stage: str, key: str) -> None:
+        """Forget the artifacts of one stage and key if the folder can be written."""
+        with suppress(OSError):  # what stays is right all the same
+            super().drop(stage, key)
+
+
+def cache(warn: Callable[[str], None]) -> Cache:
     """Where references are kept: the folder GENBENCH_CACHE, or the user's cache folder."""
     folder = os.environ.get("GENBENCH_CACHE") or "~/.cache/genbench/reference"
-    return Store(Path(folder).expanduser())
+    return Cache(Path(folder).expanduser(), warn)
 
 
 def cached(store: Store, of: Origin, needs: set[Any]) -> FeatureSet | None:
@@ -149,8 +186,10 @@ def cached(store: Store, of: Origin, needs: set[Any]) -> FeatureSet | None:
 
 
 def keep(store: Store, of: Origin, known: FeatureSet, needs: set[Any]) -> None:
-    """Put a reference into the cache."""
-    store.put("reference", _key(of), pack(known, needs), of.model_dump())
+    """Put a reference into the cache, beside what other metrics needed of it before."""
+    before = store.get("reference", _key(of))
+    kept = {} if before is None else before.tensors
+    store.put("reference", _key(of), {**kept, **pack(known, needs)}, of.model_dump())
 
 
 def _key(of: Origin) -> str:
@@ -174,8 +213,13 @@ class Stats:
 
 
 def write_stats(path: Path, of: Origin, known: FeatureSet, needs: set[Any]) -> None:
-    """Save statistics of a reference, with all that they are of."""
-    atomic_write(path, save(pack(known, needs), metadata={"genbench": of.model_dump_json()}))
+    """Save statistics of a reference, with all that they are of.
+
+    Raises:
+        StoreError: When the disk is full, the folder is read-only, ...
+    """
+    content = save(pack(known, needs), metadata={"genbench": of.model_dump_json()})
+    atomic_write(path, content, "make room, or name another file with --save-stats")
 
 
 def read_stats(path: Path) -> Stats:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Extractor", "Features", "TextExtractor", "WeightsError"]
+__all__ = ["Extractor", "Features", "TextExtractor", "WeightsError", "check_images"]
 
 
 class WeightsError(RuntimeError):
@@ -75,3 +75,18 @@ class TextExtractor(Extractor, Protocol):
     def too_long(self, captions: Sequence[str]) -> list[int]:
         """Positions of the captions that the network reads only in part."""
         ...
+
+
+def check_images(images: "Tensor", name: str) -> None:
+    """Refuse what the network of this name cannot read.
+
+    Raises:
+        ValueError: For anything but uint8 (B, 1 or 3, H, W), such as floats in [-1, 1].
+    """
+    import torch
+
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{name} wants uint8 images of shape (B, 1 or 3, H, W), got {images.dtype} of shape "
+            f"{tuple(images.shape)}"
+        )

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from genbench.features.base import Features
+from genbench.features.base import Features, check_images
 from genbench.features.catalog import Request
-from genbench.features.resizing import checked
 from genbench.features.weights_file import Weights
 from genbench.spec import ConfigError, nearest
 
@@ -82,7 +81,8 @@ class ChunkedExtractor(nn.Module):
             ConfigError: When the network cannot be compiled here.
         """
         size = _CHUNK.get(images.device.type, _CHUNK_ELSEWHERE)
-        chunks = torch.split(checked(images, self.name), size)
+        check_images(images, self.name)
+        chunks = torch.split(images, size)
         answers = [self._chunk(chunk, size) for chunk in chunks]
         return Features(*(torch.cat(parts) for parts in zip(*answers, strict=True)))
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from genbench.features.base import Features
+from genbench.features.base import Features, check_images
 from genbench.features.cards import WEIGHTS, card, read_weights
 from genbench.features.catalog import Request
 from genbench.spec import ConfigError
@@ -102,11 +102,7 @@ class ConvExtractor(nn.Module):
         Raises:
             ValueError: For images of another type or shape, such as floats in [-1, 1].
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise ValueError(
-                f"{self.name} wants uint8 images of shape (B, 1 or 3, H, W), "
-                f"got {images.dtype} of shape {tuple(images.shape)}"
-            )
+        check_images(images, self.name)
         self.eval()  # batch statistics would let images of one batch change each other's features
         features = self.net.features(self.net.prepare(images))
         return Features(features, self.net.logits(features).softmax(1))

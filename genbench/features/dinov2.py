@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from genbench.features.base import Features
+from genbench.features.base import Features, check_images
 from genbench.features.catalog import Request
-from genbench.features.pillow import check_images, prepare
+from genbench.features.pillow import prepare
 from genbench.features.weights_file import Weights, fill, locate, read_state
 from genbench.spec import ConfigError
 

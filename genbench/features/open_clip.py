@@ -20,10 +20,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from genbench.features.base import Features
+from genbench.features.base import Features, check_images
 from genbench.features.catalog import Request
 from genbench.features.clip_files import find, hub_has
-from genbench.features.pillow import check_images, prepare
+from genbench.features.pillow import prepare
 from genbench.features.weights_file import Weights, fill, read_state
 from genbench.spec import ConfigError, nearest
 

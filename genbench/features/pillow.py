@@ -7,20 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["check_images", "prepare"]
-
-
-def check_images(images: Tensor, name: str) -> None:
-    """Refuse anything but uint8 images of shape (B, C, H, W), C = 1 or 3.
-
-    Raises:
-        ValueError: For images of another type or shape, such as floats in [-1, 1].
-    """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"{name} wants uint8 images of shape (B, 1 or 3, H, W), "
-            f"got {images.dtype} of shape {tuple(images.shape)}"
-        )
+__all__ = ["prepare"]
 
 
 def prepare(images: Tensor, transform: Callable[[Image.Image], Tensor]) -> Tensor:

@@ -11,21 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["checked", "clean", "half_pixel", "tensorflow1"]
-
-
-def checked(images: Tensor, name: str) -> Tensor:
-    """The images, if a network can read them.
-
-    Raises:
-        ValueError: For anything but uint8 (B, 1 or 3, H, W), such as floats in [-1, 1].
-    """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"{name} wants uint8 images of shape (B, 1 or 3, H, W), got {images.dtype} of shape "
-            f"{tuple(images.shape)}"
-        )
-    return images
+__all__ = ["clean", "half_pixel", "tensorflow1"]
 
 
 def tensorflow1(images: Tensor, size: int) -> Tensor:

@@ -23,9 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genbench.features.base import Features
+from genbench.features.base import Features, check_images
 from genbench.features.catalog import ENTRY_POINTS, Request
-from genbench.features.pillow import check_images
 from genbench.features.weights_file import fill, locate, read_state
 from genbench.spec import ConfigError, nearest
 

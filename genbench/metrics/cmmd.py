@@ -18,7 +18,7 @@ from pydantic import Field
 from genbench.metrics.clip_score import unit_rows
 from genbench.metrics.metric import FeatureSet, Metric
 from genbench.spec import Spec
-from genbench.stats import Score, student_t
+from genbench.stats import Score, student_score
 
 __all__ = ["METRIC", "CmmdOptions"]
 
@@ -86,14 +86,7 @@ def cmmd(made: FeatureSet, real: FeatureSet | None, options: CmmdOptions) -> Sco
     value = linear + float(terms[0] + terms[1] - 2 * terms[2])
     value = options.scale * value if value > _ROUNDING * float(terms[0] + terms[1]) else 0.0
     stderr = options.scale * _jackknife(x, y, inside, across, options.sigma)
-    half = student_t(n - 1) * stderr
-    return Score(
-        value=value,
-        stderr=stderr,
-        ci95=(value - half, value + half),
-        n=n,
-        method=f"jackknife, {n} samples",
-    )
+    return student_score(value, stderr, n - 1, n, f"jackknife, {n} samples")
 
 
 def _row_sums(a: NDArray[np.float32], b: NDArray[np.float32], options: CmmdOptions) -> Array:

@@ -16,7 +16,7 @@ from genbench.metrics.frechet import FrechetSums, frechet_score, gaussian
 from genbench.metrics.gaussian import Reference, frechet_distance
 from genbench.metrics.metric import FeatureSet, Metric, NoOptions
 from genbench.metrics.moments import Moments
-from genbench.stats import Score, student_t
+from genbench.stats import Score, student_score
 
 __all__ = ["METRIC", "SIZES", "intercept", "sizes"]
 
@@ -69,14 +69,8 @@ def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Scor
     whole = frechet_score(made.sums(FrechetSums), reference)
     assert whole.stderr is not None
     stderr = float(np.hypot(chosen, whole.stderr))
-    half = student_t(SIZES - 2) * stderr
-    return Score(
-        value=value,
-        stderr=stderr,
-        ci95=(value - half, value + half),
-        n=made.n,
-        method=f"regression over {SIZES} overlapping subsets, and {whole.method}",
-    )
+    method = f"regression over {SIZES} overlapping subsets, and {whole.method}"
+    return student_score(value, stderr, SIZES - 2, made.n, method)
 
 
 METRIC = Metric(

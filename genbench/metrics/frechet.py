@@ -11,12 +11,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
 
 from genbench.metrics.gaussian import Reference, frechet_distance, sandwich
 from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
 from genbench.metrics.moments import LARGEST, Moments, check
-from genbench.stats import Score, delete_group_jackknife, student_t
+from genbench.stats import Score, delete_group_jackknife, student_score
 
 __all__ = [
     "GROUPS",
@@ -187,6 +186,8 @@ def influence(rows: NDArray[Any], made: Reference, real: Reference) -> Array:
 
 def _root_of_transport(made: Reference, real: Reference) -> NDArray[np.float32]:
     """R of shape (D, R) with R R^T = T."""
+    from scipy.linalg import blas, lapack  # slow to import: listing metrics must not wait
+
     if real.trace == 0:
         return np.zeros((len(made.mean), 0), np.float32)
     middle = sandwich(made, real).astype(np.float32)
@@ -238,9 +239,8 @@ def frechet_score(made: FrechetSums, real: Reference) -> Score:
     changes = influence(made.rows, fitted, real)
     largest = float(np.abs(changes).max()) or 1.0  # whose square may be no number
     stderr = largest * float((changes / largest).std(ddof=1)) / float(np.sqrt(n))
-    half = student_t(len(changes) - 1) * stderr
     method = f"infinitesimal jackknife, {len(changes)} samples"
-    return Score(value=value, stderr=stderr, ci95=(value - half, value + half), n=n, method=method)
+    return student_score(value, stderr, len(changes) - 1, n, method)
 
 
 def score(made: FeatureSet, real: FeatureSet | None, options: NoOptions) -> Score:

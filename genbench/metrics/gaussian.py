@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
 
 from genbench.metrics.moments import Moments
 
@@ -34,6 +33,8 @@ class Reference:
     """
 
     def __init__(self, mean: Array, cov: Array) -> None:
+        from scipy.linalg import lapack  # slow to import: listing metrics must not wait for it
+
         packed = lapack.dtrttf(np.asfortranarray(cov), uplo="L")[0]
         self._set(mean, packed, 1.0, len(mean))
 
@@ -60,6 +61,8 @@ class Reference:
 
         Above the diagonal is whatever was in memory.
         """
+        from scipy.linalg import lapack
+
         lower: Array = lapack.dtfttr(len(self.mean), self._packed, uplo="L")[0]
         for column in range(len(lower)):  # what lies above may overflow, or be no number
             lower[column:, column] *= self._scale
@@ -76,6 +79,8 @@ class Reference:
 
         Cholesky's, lower triangular; from eigenvectors where cov has not full rank.
         """
+        from scipy.linalg import lapack
+
         factor, failed = lapack.dpotrf(self.lower(), lower=1, clean=1, overwrite_a=1)
         if not failed:
             return np.asarray(factor)
@@ -117,6 +122,8 @@ def frechet_distance(made: Moments | Reference, real: Reference) -> float:
 
 def sandwich(made: Reference, real: Reference) -> Array:
     """L2^T S1 L2 over both total variances, of shape (R, R); only its lower triangle is set."""
+    from scipy.linalg import blas, lapack
+
     middle, factor = made.lower(), real.factor
     for column in range(len(middle)):
         middle[column:, column] /= made.trace
@@ -130,6 +137,8 @@ def sandwich(made: Reference, real: Reference) -> Array:
 
 def _overlap_by_eigenvalues(made: Reference, real: Reference) -> tuple[float, float]:
     """tr (S1 S2)^(1/2), and its error."""
+    from scipy.linalg import lapack
+
     middle = sandwich(made, real)
     values, _, failed = lapack.dsyevd(middle, compute_v=0, lower=1, overwrite_a=1)
     values = values[max(len(values) - made.rank, 0) :]  # ascending; the others are zeros
@@ -144,5 +153,7 @@ def _overlap_by_eigenvalues(made: Reference, real: Reference) -> tuple[float, fl
 
 def _overlap_by_singular_values(made: Reference, real: Reference) -> float:
     """The same without squares: slower, and to the last digits."""
+    from scipy.linalg import blas
+
     product = blas.dgemm(1.0, made.factor, real.factor, trans_a=1)
     return float(np.linalg.svd(product, compute_uv=False).sum())

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
 from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
 from genbench.metrics.moments import blocks
@@ -71,6 +70,8 @@ class SplitSums:
         Raises:
             ValueError: For rows that are no probabilities.
         """
+        from scipy.special import xlogy  # slow to import: listing metrics must not wait for it
+
         done = 0
         for p in blocks(rows, _BLOCK, "class probabilities"):
             sums = p.sum(1, keepdims=True)
@@ -114,6 +115,8 @@ class SplitSums:
         Raises:
             ValueError: While samples are missing.
         """
+        from scipy.special import xlogy
+
         if self.count.sum() != self.total:
             raise ValueError(f"saw {self.count.sum()} of {self.total} samples")
         q = self.probs / self.count[:, None]

@@ -19,8 +19,8 @@ from pydantic import Field
 from genbench.metrics.gram import Array, as_rows
 from genbench.metrics.metric import FeatureSet, Metric
 from genbench.metrics.moments import check
-from genbench.spec import ConfigError, Spec
-from genbench.stats import Score, student_t
+from genbench.spec import Spec
+from genbench.stats import Score, student_score
 
 __all__ = ["METRIC", "KidOptions", "SharedSubsets", "draw", "subset_distances"]
 
@@ -136,21 +136,6 @@ def keep(made: FeatureSet, real: FeatureSet, options: KidOptions, values: Any) -
     made.cache[_Key(real, options)] = values
 
 
-def refuse_too_few(made: FeatureSet, real: FeatureSet, options: KidOptions) -> None:
-    """Check the size of the subsets.
-
-    Raises:
-        ConfigError: For subsets that are larger than either set.
-    """
-    n = min(made.n, real.n)
-    if n < options.subset_size:
-        which = "the generated images" if made.n < real.n else "the reference"
-        raise ConfigError(
-            f"kid.subset_size={options.subset_size} is more than {which}, {n}, can give; "
-            f"the largest valid value is {n}"
-        )
-
-
 def score(made: FeatureSet, real: FeatureSet | None, options: KidOptions) -> Score:
     """The mean over subsets; their standard deviation (ddof = 0) is the `spread`.
 
@@ -162,7 +147,6 @@ def score(made: FeatureSet, real: FeatureSet | None, options: KidOptions) -> Sco
     not differ the spread falls faster than sqrt(m/N), and stderr is up to twice what it should be.
     """
     assert real is not None
-    refuse_too_few(made, real, options)
     x, y = as_rows(made.features), as_rows(real.features)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"{x.shape[1]} features against {y.shape[1]}")
@@ -179,15 +163,8 @@ def score(made: FeatureSet, real: FeatureSet | None, options: KidOptions) -> Sco
     if share == 1 or options.subsets < 2:
         return Score(value=value, n=made.n, spread=spread)
     stderr = spread * float(np.sqrt(share / (1 - share) + 1 / options.subsets))
-    half = student_t(options.subsets - 1) * stderr
-    return Score(
-        value=value,
-        stderr=stderr,
-        ci95=(value - half, value + half),
-        n=made.n,
-        method=f"subsampling, {options.subsets} subsets of {options.subset_size}",
-        spread=spread,
-    )
+    method = f"subsampling, {options.subsets} subsets of {options.subset_size}"
+    return student_score(value, stderr, options.subsets - 1, made.n, method, spread)
 
 
 METRIC = Metric(

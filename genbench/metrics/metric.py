@@ -89,9 +89,10 @@ class FeatureSet:
         self.cache: dict[Any, Any] = {}
 
     @classmethod
-    def of(cls, features: Any, probs: Any = None, **others: Any) -> Self:
-        """A set of which all arrays are at hand."""
-        return cls(len(features), {"features": features, "probs": probs, **others})
+    def of(cls, features: Any, probs: Any = None, spatial: Any = None, text: Any = None) -> Self:
+        """A set of which all arrays are at hand; see `ARRAYS`."""
+        arrays = {"features": features, "probs": probs, "spatial": spatial, "text": text}
+        return cls(len(features), arrays)
 
     def gives(self, need: Any) -> bool:
         """Whether an array (by name) or a statistic (by class) is at hand or can be made."""
@@ -151,7 +152,7 @@ class Metric:
         needs: What it reads of the samples: names of `ARRAYS` and classes of `Sums`.
         reference: What it reads of the real images, () for a metric of the samples alone.
         score: The function; called by way of `metric(made, real)`, which checks its input.
-        least: The fewest samples that it can score.
+        least: The fewest images of each side that it can work with.
         group: The name under which several metrics are asked for together, and that their options
             have on the command line, e.g. "prdc"; by default the metric's own name.
         options: Settings that change the value, with defaults.
@@ -174,6 +175,32 @@ class Metric:
         wanted: int = getattr(options, self.sized_by) if self.sized_by else 0
         return max(self.least, wanted)
 
+    def check_numbers(self, made: int, real: int | None, options: Spec, called: str = "") -> None:
+        """Refuse sets that are too small for the metric with these options.
+
+        Args:
+            made: Number of generated images.
+            real: That of the reference, None where it is not known.
+            options: Of the metric.
+            called: What a user calls the metric; by default by its name.
+
+        Raises:
+            ConfigError: With the side, its number, and the option that asks for more.
+        """
+        numbers = {"generated": made}
+        if self.reference and real is not None:
+            numbers["reference"] = real
+        fewest, all_have = self.fewest(options), min(numbers.values())
+        hint = "add images"
+        if self.sized_by and all_have >= self.least:
+            hint += f", or set {self.group or self.name}.{self.sized_by}={all_have}"
+        for side, n in numbers.items():
+            if n < fewest:
+                raise ConfigError(
+                    f"metric {called or self.name!r} needs {fewest:,} {side} images or more, got "
+                    f"{n:,}; {hint}"
+                )
+
     def changed(self, options: Spec) -> tuple[tuple[str, str], ...]:
         """Options that differ from the defaults, for ids."""
         return _changed(self.options, options)
@@ -185,16 +212,13 @@ class Metric:
 
         Raises:
             ConfigError: A missing reference, an extractor that does not give what is needed, too
-                few samples.
+                few images.
             ValueError: Features that are not finite, or whose shapes do not fit.
         """
         if self.reference and real is None:
             raise ConfigError(f"metric {self.name!r} needs a reference; name one, DATASET:SPLIT")
-        if made.n < self.least:
-            raise ConfigError(
-                f"metric {self.name!r} needs at least {self.least} samples, got {made.n}; "
-                "draw more"
-            )
+        chosen = self.options() if options is None else options
+        self.check_numbers(made.n, None if real is None else real.n, chosen)
         for need in self.needs:
             if not made.gives(need):
                 array = need if isinstance(need, str) else need.reads
@@ -202,7 +226,6 @@ class Metric:
                     f"metric {self.name!r} needs {_SAID[array]}, which this extractor does not "
                     "give; choose another extractor"
                 )
-        chosen = self.options() if options is None else options
         return self.score(made, real if self.reference else None, chosen)
 
 

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from genbench.metrics.metric import as_float64
 
@@ -88,6 +87,8 @@ class Moments:
 
         The last of these rows is free, and takes the distance between the two means.
         """
+        from scipy.linalg import lapack  # slow to import: listing metrics must not wait for it
+
         total = self._n + n
         delta = mean - self._mean
         np.multiply(delta, np.sqrt(self._n / total * n), out=rows[-1])
@@ -127,6 +128,8 @@ class Moments:
     @property
     def scatter(self) -> Array:
         """Sum of (x - mean)(x - mean)^T, float64 of shape (D, D)."""
+        from scipy.linalg import lapack
+
         lower = lapack.dtfttr(len(self.mean), self.packed, uplo="L")[0]
         lower = np.tril(lower)
         return np.asarray(lower + np.tril(lower, -1).T)

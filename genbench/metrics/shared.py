@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genbench.metrics.kid import KidOptions, SharedSubsets, keep, refuse_too_few
+from genbench.metrics.kid import METRIC as KID
+from genbench.metrics.kid import KidOptions, SharedSubsets, keep
 from genbench.metrics.metric import FeatureSet
 from genbench.metrics.neighbours import compare
 from genbench.metrics.prdc import PrdcOptions
@@ -37,7 +38,7 @@ def prepare(made: FeatureSet, real: FeatureSet, wanted: Mapping[str, Spec]) -> N
     assert isinstance(prdc, PrdcOptions)
     options, dim = wanted.get("kid"), made.features.shape[1]
     if isinstance(options, KidOptions):
-        refuse_too_few(made, real, options)
+        KID.check_numbers(made.n, real.n, options)
         if near and SharedSubsets.is_cheaper(made.n, real.n, dim, options):
             subsets = SharedSubsets(made.n, real.n, dim, options)
             with np.errstate(over="ignore", invalid="ignore"):  # told by the metric

@@ -252,7 +252,7 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
 
 def _describe(spec: MetricSpec) -> tuple[str, str]:
     """Label and arrow of a metric."""
-    from genbench import metrics  # SciPy comes with it, and reports start without that
+    from genbench import metrics  # a scan of many modules, which only tables need
 
     if spec.name not in metrics.groups():
         return spec.name, ""

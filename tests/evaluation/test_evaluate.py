@@ -13,7 +13,7 @@ from genbench.evaluation.describe import reference_name
 from genbench.inputs import from_tensors, open_source
 from genbench.metrics import FeatureSet
 from genbench.spec import ConfigError
-from genbench.store import Store
+from genbench.store import Store, StoreError
 
 SETS = ("fd", "is", "kid", "prdc")
 
@@ -98,6 +98,60 @@ def test_other_images_of_the_same_name_are_no_hit(tmp_path):
     other = run(digits("test"), from_tensors(images[:700], name="x"), store=store, metrics=("fd",))
     fresh = run(digits("test"), from_tensors(images[:700], name="x"), metrics=("fd",))
     assert list(other.scores.values()) == list(fresh.scores.values())
+
+
+BOTH = ("fd", "sfid")  # of other arrays, so that what one needs does not serve the other
+
+
+def test_the_cache_holds_what_all_metrics_needed(tmp_path, monkeypatch):
+    net = tmp_path / "spatial.py"
+    net.write_text(
+        "import torch\n"
+        "from genbench.features import Features\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        x = images.float().flatten(1)\n"
+        "        return Features(x[:, 20:24], spatial=x[:, 10:13])\n"
+    )
+    store, spec = Store(tmp_path / "store"), {"extractor": f"{net}:Net"}
+    first = [run(digits("test"), digits("train"), (), store, **spec, metrics=(m,)) for m in BOTH]
+    real = digits("train")
+    monkeypatch.setattr(type(real), "batches", _refuse(real, type(real).batches))
+    for metric, before in zip(BOTH, first, strict=True):
+        again = run(digits("test"), real, (), store, **spec, metrics=(metric,))
+        assert again.scores == before.scores
+
+
+def test_a_cache_that_cannot_be_written_costs_a_warning_and_no_score(tmp_path, monkeypatch):
+    usual = run(digits("test"), digits("train"), metrics=("fd",))
+    assert not any("GENBENCH_CACHE" in warning for warning in usual.warnings)
+    for name, value in (("_EVERY", 100), ("_SECONDS", 0.0), ("_SHARE", 0)):
+        monkeypatch.setattr(partial, name, value)  # so that the pass itself is kept too
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GENBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    found = run(digits("test"), digits("train"), metrics=("fd",))
+    (score,), (expected,) = found.scores.values(), usual.scores.values()
+    assert score.value == pytest.approx(expected.value, rel=1e-9)
+    (said,) = [warning for warning in found.warnings if "cannot write" in warning]
+    assert "Not a directory" in said and "set GENBENCH_CACHE" in said and "--out" not in said
+
+
+def test_a_damaged_reference_is_reported_and_made_again(tmp_path):
+    first = run(digits("test"), digits("train"), metrics=("fd",))
+    (file,) = (tmp_path / "cache" / "artifacts" / "reference").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-9])
+    again = run(digits("test"), digits("train"), metrics=("fd",))
+    assert again.scores == first.scores
+    assert [w for w in again.warnings if "reference file" in w and "is damaged" in w]
+    assert file.exists()
+
+
+def test_statistics_that_cannot_be_written_name_their_option(tmp_path):
+    (tmp_path / "file").write_text("")
+    spec = EvalSpec(extractor="digits-cnn", metrics=("fd",))
+    path = tmp_path / "file" / "real.stats"
+    with pytest.raises(StoreError, match=r"cannot write .*another file with --save-stats$"):
+        evaluate(None, digits("train"), jobs(spec), spec, save_stats=path)
 
 
 class Stopped(Exception):
@@ -235,6 +289,56 @@ def test_pairs_of_other_sizes_are_told(folder):
         evaluate(made, real, jobs(spec), spec)
 
 
+class Reader(torch.nn.Module):
+    """A network that reads text too and counts the images that it sees."""
+
+    name, protocol, dim, classes = "reader", "", 2, 0
+    sha256, official, settings = "0" * 64, True, {}
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, images):
+        self.seen += len(images)
+        x = images.double().flatten(1)
+        return features.Features(torch.stack([x.mean(1) + 1, x.std(1)], 1).float())
+
+    def text(self, captions):
+        return torch.tensor([[len(c), 1.0] for c in captions])
+
+    def too_long(self, captions):
+        return [i for i, c in enumerate(captions) if len(c) > 9]
+
+
+def test_captions_are_read_before_any_image_is_looked_at(tmp_path, monkeypatch):
+    net, file = Reader(), tmp_path / "captions.txt"
+    monkeypatch.setattr(features, "load", lambda request: net)
+    made, changes = digits("test", 40), [f"captions={file}", "metrics=clip"]
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        run(made, None, changes)
+    file.write_text("a digit\n" * 39)
+    with pytest.raises(ConfigError, match="39 captions for 40 images"):
+        run(made, None, changes)
+    assert net.seen == 0
+    file.write_text("a digit\n" * 39 + "a long caption\n")
+    found = run(made, None, changes)
+    assert net.seen == 40 and found.generated.n == 40
+    assert [w for w in found.warnings if "1 captions are longer than reader reads" in w]
+    images = net(data.load("digits", "test").images[:40]).features
+    cosines = torch.cosine_similarity(images, net.text(file.read_text().splitlines()))
+    (score,) = found.scores.values()
+    assert score.value == pytest.approx(100 * float(cosines.clamp(min=0).mean()), rel=1e-5)
+
+
+def test_a_network_that_reads_no_text_is_told_before_it_runs(network, tmp_path):
+    file = tmp_path / "captions.txt"
+    file.write_text("a digit\n" * 40)
+    with pytest.raises(ConfigError, match="own:Net does not read text, which metric 'clip' needs"):
+        run(digits("test", 40), None, [f"captions={file}"], extractor=network, metrics=("clip",))
+    assert not Path(network[: -len(".py:Net")] + ".seen").exists()
+
+
 # --- guards --------------------------------------------------------------------------------------
 
 
@@ -287,6 +391,13 @@ def test_python_takes_tensors_and_callables():
         lambda count: -torch.ones(count, 1, 8, 8), "digits:train", ("fd",), "digits-cnn", n=40
     )
     assert drawn.generated.n == 40 and any("single colour" in w for w in drawn.warnings)
+    changes = ["kid.subset_size=20", "kid.subsets=5", "resize=6"]
+    small = evaluation.score(images, "digits:train", ["kid"], "digits-cnn", changes=changes)
+    (name,) = small.scores
+    assert name.startswith("kid@digits-cnn/") and name.endswith("/subset_size=20/subsets=5")
+    assert "to 6" in small.reference.notes["resize"]
+    with pytest.raises(ConfigError, match="unknown key 'resise'; did you mean 'resize'"):
+        evaluation.score(images, "digits:train", ("fd",), "digits-cnn", changes=["resise=6"])
 
 
 def test_the_result_is_json_without_paths(folder, tmp_path):

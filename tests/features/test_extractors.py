@@ -4,9 +4,11 @@ import shutil
 
 import pytest
 import torch
+from pictures import pictures
 from PIL import Image
 
 from genbench import data, features
+from genbench.features.base import check_images
 from genbench.features.cards import WEIGHTS
 from genbench.features.convnet import load_convnet
 from genbench.spec import ConfigError
@@ -17,12 +19,6 @@ NAMES = features.names()
 @pytest.fixture(scope="module", params=NAMES)
 def extractor(request):
     return features.load(request.param)
-
-
-def pictures(n: int, channels: int, size: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    shape = (n, channels, size, size)
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
 
 
 def test_the_two_networks_ship():
@@ -156,3 +152,14 @@ def test_mnist_accuracy_is_the_cards(data_root):
     assert card["test_hash"] == test.hash
     # one image on the edge may fall to the other side on another processor
     assert accuracy("mnist-cnn", test) == pytest.approx(card["test_accuracy"], abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    "x", [torch.zeros(2, 3, 8, 8), torch.zeros(3, 8, 8).byte(), torch.zeros(2, 4, 8, 8).byte()]
+)
+def test_what_no_network_can_read(x, extractor):
+    check_images(torch.zeros(2, 1, 8, 8).byte(), "toy")
+    with pytest.raises(ValueError, match=r"toy wants uint8 .*, got torch\..* of shape \("):
+        check_images(x, "toy")
+    with pytest.raises(ValueError, match=f"{extractor.name} wants uint8 images"):
+        extractor(x)

@@ -70,11 +70,3 @@ def test_input_stays_as_it_was():
     for resize in (resizing.tensorflow1, resizing.half_pixel, resizing.clean):
         resize(x, 299)
         assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize(
-    "x", [torch.zeros(2, 3, 8, 8), torch.zeros(3, 8, 8).byte(), torch.zeros(2, 4, 8, 8).byte()]
-)
-def test_what_no_network_can_read(x):
-    with pytest.raises(ValueError, match="toy wants uint8 images"):
-        resizing.checked(x, "toy")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pictures import check_that_images_stay_apart, pictures
 
 from genbench import features
 from genbench.features import user
@@ -73,12 +74,6 @@ def broken(tmp_path: Path, body: str, extra: str = "") -> str:
     return f"{path}:Net"
 
 
-def pictures(n: int, channels: int = 3, size: int = 16) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    shape = (n, channels, size, size)
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-
-
 @pytest.mark.parametrize(("name", "dim"), [("Net", 5), ("wide", 9), ("net", 7)])
 def test_a_class_a_function_and_a_module_may_be_named(file, name, dim):
     extractor = features.load(f"{file}:{name}")
@@ -110,13 +105,7 @@ def test_probabilities_and_spatial_features_may_come_along(file):
 
 def test_an_images_features_are_its_own(file):
     extractor = features.load(f"{file}:net")
-    images = pictures(9)
-    whole = extractor(images).features
-    for batch in (1, 7):
-        found = torch.cat([extractor(part).features for part in images.split(batch)])
-        torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
-    extractor.train()
-    torch.testing.assert_close(extractor(images).features, whole, rtol=0, atol=0)
+    check_that_images_stay_apart(extractor, pictures(9), rtol=1e-5, atol=1e-6)
 
 
 def test_an_untrained_network_is_the_same_in_every_run(file):
@@ -254,9 +243,9 @@ def test_batch_norm_on_the_batchs_own_statistics_is_told(tmp_path):
 
 def test_features_whose_number_depends_on_the_image_are_told(tmp_path):
     extractor = features.load(broken(tmp_path, "return x"))
-    assert extractor(pictures(2, size=8)).features.shape == (2, 192)
+    assert extractor(pictures(2, height=8)).features.shape == (2, 192)
     with pytest.raises(ConfigError, match=r"gave \(192, 0\) features and classes before, now \("):
-        extractor(pictures(2, size=3))
+        extractor(pictures(2, height=3))
 
 
 def test_only_uint8_images_are_given_to_it(file):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reading import everything, refused
 
 from genbench.data.resize import resize_all
 from genbench.inputs import from_tensors, open_source
 from genbench.inputs.pixels import CONVERSIONS, check_range, seems
-from genbench.spec import ConfigError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 6, 7, 3)).astype(np.uint8)
 
@@ -22,19 +22,6 @@ def write(path: Path, array: np.ndarray, name: str = "arr_0", packed: bool = Fal
     else:
         (np.savez_compressed if packed else np.savez)(path, **{name: array})
     return path
-
-
-def everything(source, size: int = 4) -> torch.Tensor:
-    batches = list(source.batches(size))
-    assert [i for batch in batches for i in batch.index] == list(range(source.n))
-    return torch.cat([batch.images for batch in batches])
-
-
-def refused(call, *parts: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 @pytest.mark.parametrize(

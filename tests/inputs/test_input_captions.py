@@ -5,20 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from reading import refused
 
 from genbench.inputs import captions, from_tensors, open_source, pairs
-from genbench.spec import ConfigError
 
 KEYS = ("a/1", "a/2.png", "b.x/3")
 FILES = ("a/1.png", "a/2.png.jpg", "b.x/3.webp")
 TEXTS = ["a dog, running", "two\u2028lines", "„ein Hund“"]
-
-
-def refused(call, *parts: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def jsonl(path, rows):

@@ -8,25 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reading import everything, refused
 
 from genbench import data
 from genbench.inputs import open_source
 from genbench.record import Failure, Record
-from genbench.spec import Cell, ConfigError, SampleSpec, TrainSpec
+from genbench.spec import Cell, SampleSpec, TrainSpec
 from genbench.store import Store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8)).astype(np.uint8)
-
-
-def everything(source) -> torch.Tensor:
-    return torch.cat([batch.images for batch in source.batches(4)])
-
-
-def refused(call, *parts: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def test_looking_for_sources_loads_no_torch():

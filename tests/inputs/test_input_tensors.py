@@ -3,29 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from reading import everything, refused
 from torchvision.transforms.functional import to_tensor
 
 from genbench import sample
 from genbench.inputs import from_tensors, to_uint8
-from genbench.spec import ConfigError
 
 LEVELS = torch.from_numpy(
     np.random.default_rng(0).integers(0, 256, (10, 3, 5, 6)).astype(np.uint8)
 )
 FLOATS = {(-1, 1): LEVELS / 127.5 - 1, (0, 1): LEVELS / 255, (0, 255): LEVELS.float()}
-
-
-def everything(source, size: int = 4) -> torch.Tensor:
-    batches = list(source.batches(size))
-    assert [i for batch in batches for i in batch.index] == list(range(source.n))
-    return torch.cat([batch.images for batch in batches])
-
-
-def refused(call, *parts: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def test_floats_become_levels_by_one_rule():

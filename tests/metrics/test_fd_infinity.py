@@ -58,5 +58,7 @@ def test_it_is_less_biased_than_the_distance_and_its_interval_holds_the_truth():
 
 def test_too_few_samples_are_told():
     x = FeatureSet.of(np.random.default_rng(0).normal(size=(29, 2)))
-    with pytest.raises(ConfigError, match="'fd_infinity' needs at least 30 samples, got 29"):
+    with pytest.raises(
+        ConfigError, match="'fd_infinity' needs 30 generated images or more, got 29"
+    ):
         INFINITE(x, x)

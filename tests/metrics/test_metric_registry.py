@@ -35,6 +35,20 @@ def test_what_is_missing_is_told():
         metrics.get("is")(FeatureSet.of(MADE.features))
 
 
+def test_both_sides_have_as_many_images_as_a_metric_needs():
+    few, many = FeatureSet.of(MADE.features[:29]), FeatureSet.of(MADE.features)
+    fewer = FeatureSet.of(MADE.features[:1])
+    for made, real, said in ((few, many, "30 generated .* got 29"), (many, few, "30 reference")):
+        with pytest.raises(ConfigError, match=f"'fd_infinity' needs {said}"):
+            metrics.get("fd_infinity")(made, real)
+    kid = metrics.get("kid")
+    with pytest.raises(ConfigError, match="1,000 generated .* or set kid.subset_size=29$"):
+        kid(many, few)  # the hint fits both sides
+    with pytest.raises(ConfigError, match="1,000 generated images or more, got 30; add images$"):
+        kid(many, fewer)  # no subset is that small
+    assert metrics.get("is")(MADE, fewer).n == 30  # which looks at no reference
+
+
 def test_a_metric_takes_tensors_and_arrays_alike():
     tensors = FeatureSet.of(torch.from_numpy(MADE.features), torch.from_numpy(MADE.probs))
     real = FeatureSet.of(MADE.features + 1)
