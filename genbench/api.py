@@ -254,6 +254,18 @@ class Baseline(nn.Module, ABC, Generic[C]):
             x: uint8 of shape (N, C, H, W).
         """
 
+    @classmethod
+    def check(cls, config: Any, options: Any) -> None:
+        """Refuse sampling options that do not fit the settings, before anything is trained.
+
+        Args:
+            config: A valid `Config`.
+            options: Valid `Options`.
+
+        Raises:
+            ValueError: What does not fit, in one sentence.
+        """
+
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """The optimizers by name, made anew; {} for a family that does not train."""

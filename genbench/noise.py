@@ -8,7 +8,7 @@ sample has the same noise whatever the batch size, the number of ranks, the devi
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,19 +19,21 @@ from torch import Tensor
 __all__ = ["Noise", "philox", "stream_key"]
 
 Words = TypeVar("Words", Tensor, NDArray[Any])
+Make = Callable[[Tensor], Tensor]
+"""Words in [0, 2^32) of shape (..., n) to numbers of the same shape."""
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _MASK = 0xFFFFFFFF
-_CHUNK = 1 << 15  # counters per chunk: the ~10 int64 temporaries of a round stay in the L2 cache
+_CHUNK = 1 << 14  # counters per chunk: the 64-bit temporaries of a round stay in the L2 cache
 
 
 def philox(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, ...]:
     """Philox4x32-10 of four arrays of words, elementwise.
 
     Args:
-        counter: Four broadcastable arrays of words in [0, 2^32), low word first: uint64 (NumPy) or
+        counter: Four arrays of one shape of words in [0, 2^32), low word first: uint64 (NumPy) or
             int64 (torch, which has no unsigned product).
         key: Two words in [0, 2^32).
 
@@ -45,8 +47,17 @@ def philox(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, ...]:
         # A product of two 32-bit words fits 64 bits, and int64 holds its bits whatever the sign;
         # the mask after the shift drops the copies of the sign.
         p0, p1 = c0 * m0, c2 * m1
-        c0, c2 = (p1 >> 32) & _MASK ^ c1 ^ k0, (p0 >> 32) & _MASK ^ c3 ^ k1
-        c1, c3 = p1 & _MASK, p0 & _MASK
+        low0, low1 = p0 & _MASK, p1 & _MASK
+        p0 >>= 32  # in place: half the time goes into memory
+        p1 >>= 32
+        if isinstance(p0, Tensor):
+            p0 &= _MASK
+            p1 &= _MASK
+        p1 ^= c1
+        p1 ^= k0
+        p0 ^= c3
+        p0 ^= k1
+        c0, c1, c2, c3 = p1, low1, p0, low0
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return c0, c1, c2, c3
 
@@ -82,8 +93,9 @@ class Noise:
         self.index = torch.as_tensor(index, dtype=torch.int64, device=device)
         self._key = stream_key(seed, stream)
         self._draw = 0
-        self._ahead: Tensor | None = None
+        self._ahead: Tensor | None = None  # (draws, batch, values), made by `_made`
         self._ahead_end = 0
+        self._made: tuple[Make, int] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -95,39 +107,32 @@ class Noise:
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """U[0, 1) of shape (batch, *shape), on a grid of 2^-24, so 1.0 never occurs."""
-        words = self._words(math.prod(shape))
-        return ((words >> 8).to(torch.float32) * 2.0**-24).view(len(self), *shape).to(dtype)
+        return self._next(_uniform, shape, math.prod(shape)).to(dtype)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """N(0, 1) of shape (batch, *shape) by the Box-Muller transform; |value| < 6.7."""
-        n = math.prod(shape)
-        words = self._words(2 * ((n + 1) // 2))
-        half = words.shape[1] // 2
-        # u in (0, 1]: half a step of offset keeps the log finite
-        u = words[:, :half].to(torch.float32).add_(0.5).mul_(2.0**-32)
-        angle = words[:, half:].to(torch.float32) * (2 * math.pi * 2.0**-32)
-        radius = u.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
-        pair = torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
-        return pair[:, :n].reshape(len(self), *shape).to(dtype)
+        return self._next(_normal, shape, 2 * ((math.prod(shape) + 1) // 2)).to(dtype)
 
-    def _words(self, n: int) -> Tensor:
-        """(batch, n) words in [0, 2^32) of the next draw.
+    def _next(self, make: "Make", shape: Sequence[int], words: int) -> Tensor:
+        """The next draw, of `words` words for each sample.
 
         Loops ask for the same shape again and again: from the second time on, draws are made
-        ahead, several in one pass, as a pass over few counters costs as much as over thousands.
+        ahead, several in one pass, as a pass over few numbers costs as much as over thousands.
         """
         draw, self._draw = self._draw, self._draw + 1
-        blocks = max(1, math.ceil(n / 4))
+        blocks = max(1, math.ceil(words / 4))
         ahead = self._ahead
-        if ahead is None or ahead.shape[2] != 4 * blocks:
-            ahead = self._block(range(draw, draw + 1), blocks)
-            self._ahead, self._ahead_end = ahead, draw + 1
+        if ahead is None or self._made != (make, words):
+            count, self._made = 1, (make, words)
         elif draw >= self._ahead_end:
-            most = _CHUNK // max(1, len(self) * blocks)
-            count = max(1, min(2 * len(ahead), most))
-            ahead = self._block(range(draw, draw + count), blocks)
+            count = max(1, min(2 * len(ahead), _CHUNK // max(1, len(self) * blocks)))
+        else:
+            count = 0
+        if count or ahead is None:
+            ahead = make(self._block(range(draw, draw + count), blocks)[..., :words])
             self._ahead, self._ahead_end = ahead, draw + count
-        return ahead[draw - self._ahead_end][:, :n]
+        # a copy: what lies ahead belongs to no caller
+        return ahead[draw - self._ahead_end, :, : math.prod(shape)].reshape(-1, *shape).clone()
 
     def _block(self, draws: range, blocks: int) -> Tensor:
         """(draws, batch, 4 * blocks) words; word 4b + w of a sample is word w of its counter b."""
@@ -154,3 +159,16 @@ class Noise:
             for w, word in enumerate(philox(counter, self._key)):
                 out[i : i + rows, :, w] = word
         return torch.from_numpy(out).view(len(draws), len(self), 4 * blocks)
+
+
+def _uniform(words: Tensor) -> Tensor:
+    return (words >> 8).to(torch.float32).mul_(2.0**-24)
+
+
+def _normal(words: Tensor) -> Tensor:
+    half = words.shape[-1] // 2
+    # u in (0, 1]: half a step of offset keeps the log finite
+    u = words[..., :half].to(torch.float32).add_(0.5).mul_(2.0**-32)
+    angle = words[..., half:].to(torch.float32).mul_(2 * math.pi * 2.0**-32)
+    radius = u.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
+    return torch.cat((radius * angle.cos(), radius * angle.sin()), dim=-1)

@@ -1,6 +1,7 @@
 """Suites: which rows a table has. A TOML file and `key=value` changes become a list of cells."""
 
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from genbench.spec import (
     read_value,
 )
 
-__all__ = ["Row", "Suite", "load", "names", "plan"]
+__all__ = ["Row", "Suite", "changed", "load", "names", "plan"]
 
 
 class Row(Spec):
@@ -101,9 +102,18 @@ def load(name: str, changes: list[str] | None = None) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"suite {name!r} is not valid TOML: {error}") from None
     content.setdefault("name", Path(name).stem)
+    return changed(content, changes or ())
+
+
+def changed(content: dict[str, Any], changes: Sequence[str]) -> Suite:
+    """A suite from what its file would hold, with `key=value` changes.
+
+    Raises:
+        ConfigError: As `load`.
+    """
     where = f"suite {content['name']!r}"
     parse(Suite, content, where)  # so that a mistake in the file is not blamed on a change
-    for change in changes or ():
+    for change in changes:
         _apply(content, change, where)
     return parse(Suite, content, where)
 
@@ -222,6 +232,10 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         )
     config = parse(cls.Config, row.config, row.baseline)
     options = parse(cls.Options, row.options, f"{row.baseline} options")
+    try:
+        cls.check(config, options)
+    except ValueError as error:
+        raise ConfigError(f"{row.baseline} options: {error}") from None
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
             f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
