@@ -1,6 +1,8 @@
 """The architecture, checked on the syntax trees: who imports whom, what loads torch, how long."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"api", "noise", "spec", "record", "stats"},
+    {"api", "noise", "spec", "record", "stats", "timing"},
     {
         "store",
         "registry",
@@ -23,7 +25,7 @@ LAYERS = (
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},
     {"pipeline", "worker"},
-    {"executors", "gate", "report", "console", "doctor"},
+    {"executors", "gate", "report", "speed", "console", "doctor"},
     {"cli", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -38,6 +40,7 @@ WITHOUT_TORCH = {
     "stats",
     "store",
     "suite",
+    "timing",
 }
 
 GENBENCH = sorted((ROOT / "genbench").rglob("*.py"))
@@ -120,6 +123,31 @@ def test_these_modules_start_without_torch(path: Path) -> None:
     assert not uses_torch(at_import(tree(path)))
     if part(path) in {"report", "gate"}:
         assert not uses_torch(imports(tree(path))), "not even inside a function"
+
+
+@pytest.mark.parametrize("path", GENBENCH, ids=name)
+def test_scipy_is_imported_where_it_is_used(path: Path) -> None:
+    scipy = [n for n in at_import(tree(path)) if n.partition(".")[0] == "scipy"]
+    assert not scipy, "tables and lists import this module, and SciPy takes as long as they do"
+
+
+def test_metrics_are_described_without_torch_and_scipy() -> None:
+    code = """
+import sys
+from genbench import metrics
+assert {"fd", "is", "lpips"} <= set(metrics.describe())
+loaded = {"torch", "scipy"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("path", GENBENCH, ids=name)
+def test_arguments_have_names(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.args.kwarg:
+            assert node.name == "sample", f"{node.name} takes **{node.args.kwarg.arg}"
 
 
 @pytest.mark.parametrize("path", [*GENBENCH, *BASELINES], ids=name)

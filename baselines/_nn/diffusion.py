@@ -1,26 +1,33 @@
-"""Schedules, step spacing and samplers of diffusion models, as plain functions.
+"""Noise schedules and time-step sequences of diffusion models, as plain functions.
 
 Index t = 0 .. T-1 addresses beta_t, 0 is the least noisy step, and alpha_bar before it is 1:
 
     x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) epsilon,   alpha_bar_t = prod (1 - beta_s)
 
-A sampler takes the noise predictor, x at the first of a descending list of steps, that list, the
-table of alpha_bar, and a source of noise. It draws noise only where it adds some, once per step,
-so its result is a function of (seed, i). Coefficients are Python floats (float64) whatever x is.
+A sequence is a descending list of time steps, one for each step of a sampler. Its name is not
+enough to know it: libraries give one name to different lists, so each function says what it does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from genbench.api import Noise
-
-__all__ = ["EpsilonFn", "ddim", "ddpm", "linear_alpha_bar", "predict", "trailing"]
-
-EpsilonFn = Callable[[Tensor, int], Tensor]
-"""epsilon(x_t, t): the predicted noise, of x_t's shape."""
+__all__ = [
+    "SPACINGS",
+    "Level",
+    "karras",
+    "leading",
+    "levels",
+    "linear_alpha_bar",
+    "quadratic",
+    "timesteps",
+    "trailing",
+    "uniform",
+]
 
 
 def linear_alpha_bar(T: int) -> Tensor:
@@ -39,95 +46,156 @@ def linear_alpha_bar(T: int) -> Tensor:
     return torch.cumprod(1 - beta, dim=0)
 
 
-def trailing(T: int, steps: int) -> list[int]:
-    """`steps` indices from T-1 down, evenly spaced: round(T - i T / steps) - 1.
+# --- sequences -----------------------------------------------------------------------------------
 
-    Starts at the noisiest index, which is what x_T ~ N(0, I) belongs to.
 
-    Raises:
-        ValueError: If `steps` is not in 1..T.
+def uniform(steps: int, alpha_bar: Tensor) -> list[float]:
+    """`steps` indices from T-1 to 0, both included: round(linspace(T-1, 0, steps)).
+
+    diffusers calls it "linspace"; T = 1000 in 10 steps is 999, 888, ..., 111, 0.
     """
-    if not 1 <= steps <= T:
-        raise ValueError(f"cannot sample with {steps} steps: the model has 1 to {T}")
+    T = len(alpha_bar)
+    return [round(T - 1 - i * (T - 1) / max(1, steps - 1)) for i in range(steps)]
+
+
+def leading(steps: int, alpha_bar: Tensor) -> list[float]:
+    """Multiples of floor(T / steps), from (steps - 1) floor(T / steps) to 0.
+
+    The DDIM code's "uniform"; T = 1000 in 10 steps is 900, 800, ..., 0, so the noisiest levels are
+    never seen although x_T is pure noise.
+    """
+    ratio = len(alpha_bar) // steps
+    return [i * ratio for i in reversed(range(steps))]
+
+
+def trailing(steps: int, alpha_bar: Tensor) -> list[float]:
+    """round(T - i T / steps) - 1, from T-1 down; T = 1000 in 10 steps is 999, 899, ..., 99.
+
+    Starts at the noisiest index, which is what x_T ~ N(0, I) belongs to (Lin et al., arXiv
+    2305.08891).
+    """
+    T = len(alpha_bar)
     return [round(T - i * T / steps) - 1 for i in range(steps)]
 
 
-def predict(
-    epsilon: EpsilonFn, x_t: Tensor, t: int, alpha_bar_t: float, clip: bool
-) -> tuple[Tensor, Tensor]:
-    """(x_0, epsilon) as predicted at step t; both of x_t's shape.
+def quadratic(steps: int, alpha_bar: Tensor) -> list[float]:
+    """floor(linspace(0, sqrt(0.8 T), steps)^2), descending, each index once.
 
-    With `clip`, x_0 is clamped to [-1, 1] and epsilon re-derived from it. Samplers then agree:
-    with the raw epsilon, DDIM at eta = 1 is no longer DDPM.
+    The DDIM paper's choice for CIFAR-10 (arXiv 2010.02502, D.2); T = 1000 in 10 steps is 800, 632,
+    483, ..., 9, 0. Many steps repeat small indices; a repeated step would change nothing and cost
+    an evaluation, so 1000 steps are 688 evaluations.
     """
-    a, s = math.sqrt(alpha_bar_t), math.sqrt(1 - alpha_bar_t)
-    e = epsilon(x_t, t).to(x_t.dtype)  # under autocast the network answers in bfloat16
-    x_0 = (x_t - s * e) / a
-    if clip:
-        x_0 = x_0.clamp(-1, 1)
-        e = (x_t - a * x_0) / s
-    return x_0, e
+    root = math.sqrt(0.8 * len(alpha_bar)) / max(1, steps - 1)
+    if steps == 1:
+        return [math.floor(0.8 * len(alpha_bar))]
+    # 1e-9: the square of a square root can land just below the whole number that it stands for
+    squares = [math.floor((i * root) ** 2 + 1e-9) for i in range(steps)]
+    return sorted(set(squares), reverse=True)
 
 
-def _pairs(timesteps: Sequence[int], alpha_bar: Tensor) -> Iterator[tuple[int, float, float]]:
-    """(t, alpha_bar at t, alpha_bar at the next step), which is 1 after the last."""
-    table = [*alpha_bar.tolist(), 1.0]
-    for t, p in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        yield t, table[t], table[p]
+def karras(steps: int, alpha_bar: Tensor, rho: float = 7.0) -> list[float]:
+    """Steps whose noise-to-signal ratios sigma are evenly spaced in sigma^(1/rho).
 
-
-def ddpm(
-    epsilon: EpsilonFn,
-    x: Tensor,
-    timesteps: Sequence[int],
-    alpha_bar: Tensor,
-    noise: Noise,
-    *,
-    clip: bool = True,
-) -> Tensor:
-    """Ancestral sampling with the posterior variance (Ho et al., arXiv 2006.11239, eq. 6-7).
-
-    With p the next step and the respaced beta = 1 - alpha_bar_t / alpha_bar_p:
-
-        x_p ~ N(c_0 x_0 + c_t x_t, v),   v = beta (1 - alpha_bar_p) / (1 - alpha_bar_t)
-        c_0 = sqrt(alpha_bar_p) beta / (1 - alpha_bar_t)
-        c_t = sqrt(1 - beta) (1 - alpha_bar_p) / (1 - alpha_bar_t)
+    From sigma of T-1 to sigma of 0, with sigma = sqrt((1 - alpha_bar) / alpha_bar) (Karras et al.,
+    arXiv 2206.00364, eq. 5). Steps between two indices are fractions, see `levels`.
     """
-    for t, alpha_bar_t, alpha_bar_p in _pairs(timesteps, alpha_bar):
-        x_0, _ = predict(epsilon, x, t, alpha_bar_t, clip)
-        beta = 1 - alpha_bar_t / alpha_bar_p
-        c_0 = math.sqrt(alpha_bar_p) * beta / (1 - alpha_bar_t)
-        c_t = math.sqrt(1 - beta) * (1 - alpha_bar_p) / (1 - alpha_bar_t)
-        v = beta * (1 - alpha_bar_p) / (1 - alpha_bar_t)
-        x = c_0 * x_0 + c_t * x
-        if v > 0:  # not on the last step, which ends at x_0
-            x = x + math.sqrt(v) * noise.normal(*x.shape[1:], dtype=x.dtype)
-    return x
+    sigma = _sigma(alpha_bar)
+    low, high = float(sigma[0]) ** (1 / rho), float(sigma[-1]) ** (1 / rho)
+    wanted = [high + i / max(1, steps - 1) * (low - high) for i in range(steps)]
+    table = sigma.log()
+    found = []
+    for root in wanted:
+        value = rho * math.log(root)
+        # the last index whose log sigma is not above the value, and how far the next one is
+        k = int(torch.searchsorted(table, value, right=True).clamp(1, len(table) - 1)) - 1
+        share = (value - float(table[k])) / float(table[k + 1] - table[k])
+        found.append(max(0.0, round(k + share, 9)))  # the ends are whole numbers
+    return found
 
 
-def ddim(
-    epsilon: EpsilonFn,
-    x: Tensor,
-    timesteps: Sequence[int],
-    alpha_bar: Tensor,
-    noise: Noise,
-    *,
-    eta: float = 0.0,
-    clip: bool = True,
-) -> Tensor:
-    """Denoising diffusion implicit models (Song et al., arXiv 2010.02502, eq. 12 and 16).
+Spacing = Callable[[int, Tensor], list[float]]
 
-        sigma = eta sqrt((1 - alpha_bar_p) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_p)
-        x_p = sqrt(alpha_bar_p) x_0 + sqrt(1 - alpha_bar_p - sigma^2) epsilon + sigma z
+SPACINGS: Mapping[str, Spacing] = {
+    "uniform": uniform,
+    "leading": leading,
+    "trailing": trailing,
+    "quadratic": quadratic,
+    "karras": karras,
+}
 
-    eta = 0 is deterministic given x; eta = 1 is `ddpm`.
+
+def timesteps(spacing: str | Sequence[float], steps: int, alpha_bar: Tensor) -> Sequence[float]:
+    """The sequence that `spacing` names, or the list that it is.
+
+    Args:
+        spacing: A name of `SPACINGS`, or time steps, strictly descending in [0, T-1].
+        steps: Length of the sequence, 1 to T; of a list, its length.
+        alpha_bar: The schedule, of shape (T,).
+
+    Raises:
+        ValueError: If `steps` is not in 1..T, or a list is empty, not descending or out of range.
     """
-    for t, alpha_bar_t, alpha_bar_p in _pairs(timesteps, alpha_bar):
-        x_0, e = predict(epsilon, x, t, alpha_bar_t, clip)
-        variance = (1 - alpha_bar_p) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_p)
-        sigma = eta * math.sqrt(variance)
-        # max: at eta = 1 the difference can round to just below 0
-        x = math.sqrt(alpha_bar_p) * x_0 + math.sqrt(max(1 - alpha_bar_p - sigma**2, 0.0)) * e
-        if sigma > 0:
-            x = x + sigma * noise.normal(*x.shape[1:], dtype=x.dtype)
-    return x
+    T = len(alpha_bar)
+    if not 1 <= steps <= T:
+        raise ValueError(f"cannot sample with {steps} steps: the model has 1 to {T}")
+    if isinstance(spacing, str):
+        return SPACINGS[spacing](steps, alpha_bar)
+    for before, after in pairwise(spacing):
+        if not before > after:
+            raise ValueError(f"time steps must descend, but {after:g} comes after {before:g}")
+    if not spacing or spacing[0] > T - 1 or spacing[-1] < 0:
+        raise ValueError(f"time steps must lie in 0..{T - 1}, got {list(spacing)}")
+    return spacing
+
+
+# --- levels --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: the time step that the network is told, and alpha_bar there.
+
+    Attributes:
+        t: In [0, T-1]; -1 stands for the clean image, which no network is asked about.
+        alpha_bar: In (0, 1].
+    """
+
+    t: float
+    alpha_bar: float
+
+    @property
+    def a(self) -> float:
+        """sqrt(alpha_bar): the share of x_0."""
+        return math.sqrt(self.alpha_bar)
+
+    @property
+    def s(self) -> float:
+        """sqrt(1 - alpha_bar): the share of the noise."""
+        return math.sqrt(1 - self.alpha_bar)
+
+    @property
+    def sigma(self) -> float:
+        """s / a: the noise beside an image that is not scaled down."""
+        return self.s / self.a
+
+
+def levels(timesteps: Sequence[float], alpha_bar: Tensor) -> list[Level]:
+    """The noise levels of a sequence, and the clean image, alpha_bar = 1, after them.
+
+    A fractional step lies between two indices; log sigma is interpolated linearly.
+    """
+    table = alpha_bar.tolist()
+    found = []
+    for t in timesteps:
+        if t == int(t):
+            found.append(Level(int(t), table[int(t)]))
+        else:
+            low = math.floor(t)
+            logs = [math.log((1 - table[k]) / table[k]) for k in (low, low + 1)]
+            log = logs[0] + (t - low) * (logs[1] - logs[0])  # of sigma^2
+            found.append(Level(t, 1 / (1 + math.exp(log))))
+    return [*found, Level(-1, 1.0)]
+
+
+def _sigma(alpha_bar: Tensor) -> Tensor:
+    return ((1 - alpha_bar) / alpha_bar).sqrt()

@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from baselines._nn import diffusion
+from baselines._nn import diffusion, samplers
 from baselines._nn.blocks import ResMLP, UNet
 from genbench import api
 
@@ -65,21 +65,50 @@ class DDPM(api.Baseline[api.Unconditional]):
         """Sampling options.
 
         Attributes:
-            sampler: "ddpm" (ancestral) or "ddim".
-            steps: Network evaluations, 1 to T, evenly spaced from the noisiest level.
+            sampler: "ddpm" (ancestral), "ddim", "dpmpp_2m" (DPM-Solver++ of order 2) or "heun".
+            steps: Steps, 1 to T. Each is one network evaluation, of heun two but for the last;
+                "quadratic" drops repeated ones.
+            spacing: Which time steps: "uniform", "leading", "trailing", "quadratic", "karras", or
+                a descending list of them. "auto" is karras for heun, else trailing.
             eta: Noise that DDIM adds: 0 is deterministic, 1 is DDPM.
+            variance: Of the noise that DDPM adds: "posterior" (fixed small) or "large".
             clip: Clamp every prediction of x_0 to [-1, 1].
         """
 
-        sampler: Literal["ddpm", "ddim"] = "ddpm"
+        sampler: Literal["ddpm", "ddim", "dpmpp_2m", "heun"] = "ddpm"
         steps: int = Field(1000, ge=1)
+        spacing: (
+            Literal["auto", "uniform", "leading", "trailing", "quadratic", "karras"]
+            | tuple[float, ...]
+        ) = "auto"
         eta: float = Field(0.0, ge=0, le=1)
+        variance: samplers.Variance = "posterior"
         clip: bool = True
 
+        @model_validator(mode="before")
+        @classmethod
+        def _resolve(cls, given: Any) -> Any:
+            if not isinstance(given, dict):
+                return given
+            spacing = given.get("spacing", "auto")
+            if isinstance(spacing, list | tuple):
+                return {"steps": len(spacing)} | given
+            if spacing == "auto":
+                spacing = "karras" if given.get("sampler") == "heun" else "trailing"
+            return given | {"spacing": spacing}
+
         @model_validator(mode="after")
-        def _eta_is_of_ddim(self) -> Self:
-            if self.sampler == "ddpm" and self.eta != 0:
-                raise ValueError("eta is an option of sampler 'ddim'; 'ddpm' has none")
+        def _belong_together(self) -> Self:
+            if self.sampler != "ddim" and self.eta != 0:
+                raise ValueError(f"eta is an option of sampler 'ddim'; {self.sampler!r} has none")
+            if self.sampler != "ddpm" and self.variance != "posterior":
+                raise ValueError(
+                    f"variance is an option of sampler 'ddpm'; {self.sampler!r} has none"
+                )
+            if not isinstance(self.spacing, str) and self.steps != len(self.spacing):
+                raise ValueError(
+                    f"steps={self.steps}, but spacing lists {len(self.spacing)} time steps"
+                )
             return self
 
     def __init__(self, config: Config, data: api.DataSpec) -> None:
@@ -125,19 +154,43 @@ class DDPM(api.Baseline[api.Unconditional]):
         update("net", loss)
         return {"loss": loss}
 
+    @classmethod
+    def check(cls, config: Config, options: Options) -> None:
+        """Refuses time steps that a model of `config.T` levels does not have."""
+        diffusion.timesteps(options.spacing, options.steps, diffusion.linear_alpha_bar(config.T))
+
     def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
-        """x_T ~ N(0, I), then `options.steps` steps of the sampler."""
+        """x_T ~ N(0, I), then the steps of the sampler."""
         o = self.Options(**options)
-        timesteps = diffusion.trailing(self.config.T, o.steps)
-
-        def epsilon(x_t: Tensor, t: int) -> Tensor:
-            return self.epsilon(x_t, torch.full((len(x_t),), t, device=x_t.device))
-
-        x = noise.normal(*self.shape)
+        x, levels = noise.normal(*self.shape), self.levels(o)
+        denoise = samplers.denoiser(self._network, clip=o.clip)
         if o.sampler == "ddpm":
-            x = diffusion.ddpm(epsilon, x, timesteps, self.alpha_bar, noise, clip=o.clip)
+            x = samplers.ddpm(denoise, x, levels, noise, variance=o.variance)
+        elif o.sampler == "ddim":
+            x = samplers.ddim(denoise, x, levels, noise, eta=o.eta)
+        elif o.sampler == "dpmpp_2m":
+            x = samplers.dpmpp_2m(denoise, x, levels)
         else:
-            x = diffusion.ddim(
-                epsilon, x, timesteps, self.alpha_bar, noise, eta=o.eta, clip=o.clip
-            )
+            x = samplers.heun(denoise, x, levels)
         return x.clamp(-1, 1)
+
+    def encode(self, x: Tensor, steps: int = 50) -> Tensor:
+        """The noise from which DDIM makes the images x, (B, C, H, W) in [-1, 1], approximately.
+
+        `decode` with as many steps leads back.
+        """
+        levels = self.levels(self.Options(sampler="ddim", steps=steps, spacing="leading"))
+        return samplers.ddim_encode(samplers.denoiser(self._network, clip=False), x, levels)
+
+    def decode(self, x_T: Tensor, steps: int = 50) -> Tensor:
+        """Images of the noise x_T by DDIM at eta = 0, both (B, C, H, W); not clamped."""
+        levels = self.levels(self.Options(sampler="ddim", steps=steps, spacing="leading"))
+        return samplers.ddim(samplers.denoiser(self._network, clip=False), x_T, levels)
+
+    def levels(self, options: Options) -> list[diffusion.Level]:
+        """The noise levels that the options ask for, from the noisiest to the clean image."""
+        steps = diffusion.timesteps(options.spacing, options.steps, self.alpha_bar)
+        return diffusion.levels(steps, self.alpha_bar)
+
+    def _network(self, x_t: Tensor, t: float) -> Tensor:
+        return self.epsilon(x_t, torch.full((len(x_t),), t, device=x_t.device))

@@ -1,4 +1,5 @@
-"""The command line: results on stdout, progress on stderr; only `run` and `eval` load torch."""
+"""The command line: results on stdout, progress on stderr; only `run`, `eval` and `speed`
+load torch."""
 
 import argparse
 import json
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genbench import __version__
-from genbench.cli import evaluate
+from genbench.cli import evaluate, running, speed
 from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, USAGE, count, data_root, result, say
 from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
@@ -44,16 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="genbench",
@@ -78,13 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("changes", nargs="*", metavar="key=value", help="changes to the suite")
     run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
-    run.add_argument("--executor", default="local", metavar="inline|local")
-    run.add_argument("--slots", type=count, default=1, help="cells at the same time (local)")
-    run.add_argument("--threads", type=count, help="CPU threads of a cell (default: all)")
-    run.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
-    run.add_argument("--batch", type=count, default=256, help="images sampled or scored at once")
-    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for one cell")
-    run.add_argument("--checkpoint-seconds", type=_seconds, default=15.0, metavar="SECONDS")
+    running.add_options(run)
     run.add_argument("--limit", type=count, metavar="N", help="at most N samples for each row")
     run.set_defaults(command=_run)
 
@@ -94,11 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     report.set_defaults(command=_report)
 
-    scoring = evaluate.add_parser(verbs)
+    scoring, timing = evaluate.add_parser(verbs), speed.add_parser(verbs)
     doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
     doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
     doctor.set_defaults(command=_doctor)
-    for verb in (ls, run, scoring, report, doctor):
+    for verb in (ls, run, scoring, timing, report, doctor):
         verb.add_argument("--json", action="store_true", help="JSON on stdout")
     return parser
 
@@ -146,46 +131,19 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from genbench.executors import make, names
-    from genbench.runtime import Runtime
-    from genbench.spec import nearest
-    from genbench.worker import check_device
-
-    if arguments.executor not in names():
-        raise ConfigError(
-            f"unknown executor {arguments.executor!r}; {nearest(arguments.executor, names())}"
-        )
     if arguments.suite is not None and "=" in arguments.suite:  # a change, and no suite is named
         arguments.changes.insert(0, arguments.suite)
         arguments.suite = None
     root, changes = data_root(arguments.changes)
     store, cells = _planned(arguments, changes, root)
-    check_device(arguments.device)
-    runtime = Runtime(
-        out=store.root,
-        device=arguments.device,
-        threads=arguments.threads or 0,
-        data_root=root,
-        batch=arguments.batch,
-        timeout=arguments.timeout,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-    )
+    runtime = running.runtime(arguments, store, root)
     done = {c.key for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"}
     chosen = [c for c in cells if arguments.cell in (None, c.key)]
     todo = [c for c in chosen if c.key not in done or c.key == arguments.cell]
     if len(chosen) > len(todo):
         say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")
-    from genbench.console import Console
-
-    with Console(cells, len(todo)) as console:
-        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots)
-        try:
-            for record in executor.run(todo):
-                console.finished(record)
-        except KeyboardInterrupt:
-            console.close()
-            say("genbench: interrupted; what is done is kept, run the same command again to go on")
-            return INTERRUPTED
+    if not running.run(todo, cells, store, runtime, arguments):
+        return INTERRUPTED
     _show(store, cells, arguments.json)
     failed = [c for c in chosen if (r := store.record(c.key)) is None or r.status != "ok"]
     if failed:

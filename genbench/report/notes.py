@@ -8,7 +8,7 @@ from genbench.report.rows import Column, Row
 from genbench.report.text import clean
 from genbench.spec import Cell
 
-__all__ = ["CAPTION", "Note", "notes", "reason"]
+__all__ = ["CAPTION", "Note", "machine", "notes", "reason"]
 
 CAPTION = "± is half the width of the 95 % interval; ↓ lower is better, ↑ higher is better."
 
@@ -66,7 +66,7 @@ def _data(present: Iterable[Record]) -> list[str]:
 
 def _machines(present: Iterable[Record]) -> list[str]:
     """Machines and versions; how many cells each ran where there are several."""
-    counts = Counter(_machine(r.environment) for r in present if r.environment != Environment())
+    counts = Counter(machine(r.environment) for r in present if r.environment != Environment())
     several = len(counts) > 1
     return [
         f"Machine: {text}{f' ({_cells(count)})' if several else ''}."
@@ -74,11 +74,12 @@ def _machines(present: Iterable[Record]) -> list[str]:
     ]
 
 
-def _machine(environment: Environment) -> str:
-    machine = environment.machine
-    parts = [str(machine[name]) for name in ("processor", "cpu") if name in machine][:1]
-    if "cores" in machine:
-        parts.append(f"{machine['cores']} cores")
+def machine(environment: Environment) -> str:
+    """Processor, device, threads, torch and commit, in one line."""
+    facts = environment.machine
+    parts = [str(facts[name]) for name in ("processor", "cpu") if name in facts][:1]
+    if "cores" in facts:
+        parts.append(f"{facts['cores']} cores")
     if environment.device not in ("", "cpu"):
         parts.append(environment.device)
     if environment.threads:

@@ -1,0 +1,101 @@
+"""What commands that run cells share: their options, the circumstances, the loop over records."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from genbench.cli.common import count, say
+from genbench.runtime import Runtime
+from genbench.spec import Cell, ConfigError, nearest
+from genbench.store import Store
+
+__all__ = ["add_options", "run", "runtime", "seconds"]
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how cells are run."""
+    parser.add_argument("--executor", default="local", metavar="inline|local")
+    parser.add_argument("--slots", type=count, default=1, help="cells at the same time (local)")
+    parser.add_argument("--threads", type=count, help="CPU threads of a cell (default: all)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--batch", type=count, default=256, help="images sampled or scored at once"
+    )
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="limit for one cell")
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=seconds,
+        default=15.0,
+        metavar="SECONDS",
+        help="least time between two checkpoints of a training",
+    )
+
+
+def runtime(arguments: argparse.Namespace, store: Store, data_root: Path | None) -> Runtime:
+    """The circumstances that the options ask for.
+
+    Raises:
+        ConfigError: For an executor or device that is not there.
+    """
+    from genbench.executors import names
+    from genbench.worker import check_device
+
+    if arguments.executor not in names():
+        raise ConfigError(
+            f"unknown executor {arguments.executor!r}; {nearest(arguments.executor, names())}"
+        )
+    check_device(arguments.device)
+    return Runtime(
+        out=store.root,
+        device=arguments.device,
+        threads=arguments.threads or 0,
+        data_root=data_root,
+        batch=arguments.batch,
+        timeout=arguments.timeout,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+
+
+def run(
+    todo: Sequence[Cell],
+    cells: Sequence[Cell],
+    store: Store,
+    runtime: Runtime,
+    arguments: argparse.Namespace,
+) -> bool:
+    """Run cells and show their progress.
+
+    Args:
+        todo: What to run.
+        cells: All cells of the table, whose labels tell them apart.
+        store: Where results go.
+        runtime: The circumstances.
+        arguments: With `executor` and `slots`.
+
+    Returns:
+        False when the user stopped it.
+    """
+    from genbench.console import Console
+    from genbench.executors import make
+
+    with Console(list(cells), len(todo)) as console:
+        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots)
+        try:
+            for record in executor.run(todo):
+                console.finished(record)
+        except KeyboardInterrupt:
+            console.close()
+            say("genbench: interrupted; what is done is kept, run the same command again to go on")
+            return False
+    return True
