@@ -31,7 +31,10 @@ def test_defaults_are_written_out_so_that_the_spec_stands_alone(tmp_path):
     (cell,) = cells(suite_file(tmp_path, ['baseline = "ddpm"']))
     config = registry.load("ddpm").Config()
     assert cell.sample.train.config == config.model_dump(mode="json")
-    assert cell.sample.options == {"sampler": "ddpm", "steps": 1000, "eta": 0.0, "clip": True}
+    assert cell.sample.options == {
+        "sampler": "ddpm", "steps": 1000, "spacing": "trailing", "eta": 0.0,
+        "variance": "posterior", "clip": True,
+    }  # fmt: skip
     assert cell.sample.weights == "ema" and config.ema is not None
     fd, inception = cell.metrics
     assert fd.id == "fd@digits-cnn/digits:train/n32" and inception.id == "is@digits-cnn/n32"
@@ -59,6 +62,25 @@ def test_a_row_can_have_its_own_budget_and_weights(tmp_path):
     assert cell.sample.weights == "raw" and cell.sample.train.budget == Budget(steps=3)
     with pytest.raises(ConfigError, match=r"vae keeps no average: set vae\.ema=IMAGES"):
         cells(suite_file(tmp_path, ['baseline = "vae"\nweights = "ema"']))
+
+
+def test_the_steps_of_a_list_of_time_steps_are_its_length(tmp_path):
+    (cell,) = cells(suite_file(tmp_path, ['baseline = "ddpm"\noptions.spacing = [999, 500.5, 0]']))
+    assert cell.sample.options["spacing"] == [999, 500.5, 0]
+    assert cell.sample.options["steps"] == 3
+
+
+def test_options_that_do_not_fit_the_settings_are_refused(tmp_path):
+    path = suite_file(tmp_path, ['baseline = "ddpm"'])
+    with pytest.raises(ConfigError) as refusal:
+        cells(path, "ddpm.T=100", "ddpm.steps=101")
+    assert str(refusal.value) == (
+        "ddpm options: cannot sample with 101 steps: the model has 1 to 100"
+    )
+    cells(path, "ddpm.T=100", "ddpm.steps=100")
+    listed = suite_file(tmp_path, ['baseline = "ddpm"\noptions.spacing = [1000, 0]'])
+    with pytest.raises(ConfigError, match=r"ddpm options: time steps must lie in 0\.\.999"):
+        cells(listed)
 
 
 def test_a_family_of_another_task_is_refused(tmp_path):

@@ -1,8 +1,10 @@
-"""DDPM and DDIM against closed forms: exact denoisers of Gaussian data, posterior identities."""
+"""DDPM as a family: loss, options, what its samplers evaluate, the codes of images, the U-Net.
+
+What the samplers compute is tested in test_samplers.py and test_samplers_diffusers.py.
+"""
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,13 +12,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from baselines._nn import diffusion
 from baselines._nn.blocks import UNet
 from baselines.diffusion.ddpm import DDPM
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
 from genbench.loop import Stepper
-
-LINEAR = diffusion.linear_alpha_bar(1000)
 
 
 def make(size: int = 8, channels: int = 1, **config: Any) -> DDPM:
@@ -25,191 +24,22 @@ def make(size: int = 8, channels: int = 1, **config: Any) -> DDPM:
     return DDPM(DDPM.Config(**small), DataSpec("any", channels, size))
 
 
-# --- schedule --------------------------------------------------------------------------------
+def answering(**config: Any) -> DDPM:
+    """A model whose answers depend on x and t: it is born with zeros in its last layer."""
+    m = make(**config).eval()
+    for p in m.parameters():
+        torch.nn.init.normal_(p, 0, 0.1)
+    return m
 
 
-def test_linear_schedule_has_the_published_values() -> None:
-    assert LINEAR.dtype == torch.float64
-    assert LINEAR[0].item() == pytest.approx(0.9999, rel=1e-12)
-    assert LINEAR[499].item() == pytest.approx(0.0785872, rel=1e-5)
-    assert LINEAR[999].item() == pytest.approx(4.03583e-5, rel=1e-5)
+def asked(m: DDPM) -> list[Tensor]:
+    """The times that the network is told from now on, call by call."""
+    times: list[Tensor] = []
+    m.net.register_forward_pre_hook(lambda module, args: times.append(args[1]))
+    return times
 
 
-@pytest.mark.parametrize(("T", "last"), [(200, 3.03e-5), (100, 2.04e-5), (50, 7.7e-6)])
-def test_a_short_chain_still_ends_in_noise(T: int, last: float) -> None:
-    assert diffusion.linear_alpha_bar(T)[-1].item() == pytest.approx(last, rel=1e-2)
-
-
-def test_a_chain_too_short_for_the_schedule_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 21 steps, not 20"):
-        diffusion.linear_alpha_bar(20)
-    assert (diffusion.linear_alpha_bar(21) > 0).all()
-
-
-def test_trailing_steps() -> None:
-    assert diffusion.trailing(1000, 10) == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
-    assert diffusion.trailing(1000, 1000) == list(range(999, -1, -1))
-    uneven = diffusion.trailing(1000, 300)
-    assert len(set(uneven)) == 300 and uneven[0] == 999 and uneven == sorted(uneven)[::-1]
-    with pytest.raises(ValueError, match="1001 steps: the model has 1 to 1000"):
-        diffusion.trailing(1000, 1001)
-
-
-# --- samplers on data N(mu, s^2), where the best network is known -----------------------------
-
-MU, S = 0.3, 0.5
-
-
-def oracle(x: Tensor, t: int) -> Tensor:
-    """E[epsilon | x_t] for data N(MU, S^2)."""
-    a = LINEAR[t].item()
-    return math.sqrt(1 - a) * (x - math.sqrt(a) * MU) / (a * S**2 + 1 - a)
-
-
-class OneDraw:
-    """Noise in which row k + 2 has a 1 in draw k and all else is 0."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows, self.draws = rows, 0
-
-    def normal(self, *shape: int, dtype: torch.dtype) -> Tensor:
-        z = torch.zeros(self.rows, *shape, dtype=dtype)
-        z[2 + self.draws] = 1
-        self.draws += 1
-        return z
-
-
-def exact_moments(
-    sampler: Callable[..., Tensor], steps: int, **options: Any
-) -> tuple[float, float, int]:
-    """Mean and std over all noise of what the sampler returns, and its number of draws.
-
-    With the oracle every sampler is affine in x_T and in each draw, so its responses to unit
-    inputs (row 0: none, row 1: x_T, the others: one draw each) are its whole distribution.
-    """
-    x = torch.zeros(steps + 2, 1, dtype=torch.float64)
-    x[1] = 1
-    noise = OneDraw(len(x))
-    timesteps = diffusion.trailing(1000, steps)
-    y = sampler(oracle, x, timesteps, LINEAR, noise, clip=False, **options)[:, 0]
-    return y[0].item(), (y[1:] - y[0]).square().sum().sqrt().item(), noise.draws
-
-
-TABLE = {
-    5: (0.26254, 0.26041, 0.24831),
-    10: (0.36995, 0.36358, 0.33348),
-    20: (0.43137, 0.42368, 0.39151),
-    50: (0.47140, 0.46577, 0.44410),
-    100: (0.48545, 0.48180, 0.46822),
-    1000: (0.49850, 0.49798, 0.49611),
-}
-
-
-@pytest.mark.parametrize("steps", list(TABLE))
-@pytest.mark.parametrize(("column", "eta"), [(0, 0.0), (1, 0.5), (2, 1.0)])
-def test_ddim_on_gaussian_data(steps: int, column: int, eta: float) -> None:
-    _, std, draws = exact_moments(diffusion.ddim, steps, eta=eta)
-    assert std == pytest.approx(TABLE[steps][column], abs=1e-5)
-    assert draws == (steps - 1 if eta else 0)
-
-
-@pytest.mark.parametrize("steps", list(TABLE))
-def test_ddpm_on_gaussian_data(steps: int) -> None:
-    mean, std, draws = exact_moments(diffusion.ddpm, steps)
-    assert std == pytest.approx(TABLE[steps][2], abs=1e-5)
-    assert mean == pytest.approx(MU, abs=1e-3)
-    assert draws == steps - 1
-
-
-def test_ddim_is_a_first_order_solver() -> None:
-    x_T = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    a = LINEAR[-1].item()
-    exact = MU + S * (x_T - math.sqrt(a) * MU) / math.sqrt(a * S**2 + 1 - a)
-
-    def error(steps: int) -> float:
-        timesteps = diffusion.trailing(1000, steps)
-        x = diffusion.ddim(oracle, x_T, timesteps, LINEAR, Noise(0, range(9)), clip=False)
-        return (x - exact).square().mean().sqrt().item()
-
-    assert 1.8 < error(10) / error(20) < 2.2
-
-
-@pytest.mark.parametrize("clip", [True, False])
-@pytest.mark.parametrize("steps", [7, 1000])
-def test_ddim_with_eta_1_is_ddpm(steps: int, clip: bool) -> None:
-    def epsilon(x: Tensor, t: int) -> Tensor:  # large enough that clipping matters
-        return torch.tanh(2 * x + 1e-3 * t)
-
-    timesteps = diffusion.trailing(1000, steps)
-    x_T = Noise(0, range(50)).normal(1, 4, 4, dtype=torch.float64)
-    one = diffusion.ddpm(epsilon, x_T, timesteps, LINEAR, Noise(1, range(50)), clip=clip)
-    two = diffusion.ddim(epsilon, x_T, timesteps, LINEAR, Noise(1, range(50)), eta=1.0, clip=clip)
-    torch.testing.assert_close(one, two, atol=1e-8, rtol=1e-8)
-
-
-def test_clipping_changes_x_0_and_epsilon_together() -> None:
-    x_t = torch.tensor([[3.0], [0.1]], dtype=torch.float64)
-    a = LINEAR[500].item()
-    x_0, e = diffusion.predict(lambda x, t: -torch.ones_like(x), x_t, 500, a, clip=True)
-    assert x_0[0] == 1.0
-    torch.testing.assert_close(math.sqrt(a) * x_0 + math.sqrt(1 - a) * e, x_t)
-
-
-# --- one step --------------------------------------------------------------------------------
-
-
-class Unit:
-    """Noise of ones."""
-
-    def normal(self, *shape: int, dtype: torch.dtype) -> Tensor:
-        return torch.ones(1, *shape, dtype=dtype)
-
-
-class Zero:
-    """Noise of zeros."""
-
-    def normal(self, *shape: int, dtype: torch.dtype) -> Tensor:
-        return torch.zeros(1, *shape, dtype=dtype)
-
-
-def one_step(x_0: float, x_t: float, noise: Any, t: int = 500, p: int = 499) -> float:
-    """x_p of DDPM at a known x_0: run from t to p, then stop at p by reading its x."""
-    seen: list[float] = []
-
-    def epsilon(x: Tensor, step: int) -> Tensor:
-        seen.append(x.item())
-        a = LINEAR[step].item()
-        return (x - math.sqrt(a) * x_0) / math.sqrt(1 - a)
-
-    x = torch.tensor([[x_t]], dtype=torch.float64)
-    final = diffusion.ddpm(epsilon, x, [t, p], LINEAR, noise, clip=False)
-    assert final.item() == pytest.approx(x_0, abs=1e-9)  # the last step ends at x_0
-    return seen[1]
-
-
-def test_posterior_has_the_published_coefficients() -> None:
-    assert one_step(1.0, 0.0, Zero()) == pytest.approx(0.00305806, abs=1e-8)
-    assert one_step(0.0, 1.0, Zero()) == pytest.approx(0.99410435, abs=1e-8)
-    assert one_step(0.0, 0.0, Unit()) ** 2 == pytest.approx(0.01005134, abs=1e-8)
-    assert one_step(0.0, 0.0, Unit(), t=1, p=0) ** 2 == pytest.approx(5.45319e-5, rel=1e-5)
-
-
-@pytest.mark.parametrize(("t", "p"), [(500, 499), (999, 899), (99, 0)])
-def test_posterior_mean_of_a_noiseless_x_t_is_noiseless(t: int, p: int) -> None:
-    x_t = math.sqrt(LINEAR[t].item()) * 0.7
-    assert one_step(0.7, x_t, Zero(), t, p) == pytest.approx(math.sqrt(LINEAR[p].item()) * 0.7)
-
-
-@pytest.mark.parametrize(("t", "p"), [(500, 499), (999, 899), (99, 0)])
-def test_posterior_keeps_the_forward_variance(t: int, p: int) -> None:
-    """x_t ~ q(x_t|x_0) and a posterior step give x_p ~ q(x_p|x_0)."""
-    gain = one_step(0.0, 1.0, Zero(), t, p)
-    added = one_step(0.0, 0.0, Unit(), t, p)
-    variance = gain**2 * (1 - LINEAR[t].item()) + added**2
-    assert variance == pytest.approx(1 - LINEAR[p].item(), rel=1e-9)
-
-
-# --- the family --------------------------------------------------------------------------------
+# --- training ------------------------------------------------------------------------------------
 
 
 class Keep:
@@ -246,14 +76,136 @@ def test_the_network_sees_the_forward_process() -> None:
     assert z.var().item() == pytest.approx(1, abs=5 * math.sqrt(2 / z.numel()))
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+# --- options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "spacing", "steps"),
+    [
+        ({}, "trailing", 1000),
+        ({"sampler": "ddim"}, "trailing", 1000),
+        ({"sampler": "dpmpp_2m", "steps": 20}, "trailing", 20),
+        ({"sampler": "heun", "steps": 18}, "karras", 18),
+        ({"sampler": "heun", "spacing": "auto"}, "karras", 1000),
+        ({"sampler": "heun", "spacing": "trailing"}, "trailing", 1000),
+        ({"spacing": "karras"}, "karras", 1000),
+        ({"spacing": [999, 500.5, 0]}, (999.0, 500.5, 0.0), 3),
+        ({"spacing": (7,), "steps": 1, "sampler": "heun"}, (7.0,), 1),
+    ],
+)
+def test_spacing_and_steps_are_filled_in(given: dict[str, Any], spacing: Any, steps: int) -> None:
+    """A specification must say what was run, not "auto"."""
+    options = DDPM.Options(**given)
+    assert (options.spacing, options.steps) == (spacing, steps)
+    assert DDPM.Options(**options.model_dump(mode="json")) == options
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 0}, "greater than or equal to 1"),
+        ({"sampler": "dimd"}, "'ddpm', 'ddim', 'dpmpp_2m' or 'heun'"),
+        ({"sampler": "ddim", "eta": 1.5}, "less than or equal to 1"),
+        ({"sampler": "ddim", "eta": -0.5}, "greater than or equal to 0"),
+        ({"eta": 0.5}, "eta is an option of sampler 'ddim'; 'ddpm' has none"),
+        ({"sampler": "heun", "eta": 1}, "eta is an option of sampler 'ddim'; 'heun' has none"),
+        ({"variance": "small"}, "'posterior' or 'large'"),
+        (
+            {"sampler": "ddim", "variance": "large"},
+            "variance is an option of sampler 'ddpm'; 'ddim' has none",
+        ),
+        ({"spacing": "cubic"}, "'quadratic' or 'karras'"),
+        ({"spacing": [9, 5], "steps": 3}, "steps=3, but spacing lists 2 time steps"),
+        ({"spacing": []}, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DDPM.Options(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "with 1000 steps: the model has 1 to 50"),
+        ({"steps": 51, "spacing": "karras"}, "with 51 steps: the model has 1 to 50"),
+        ({"spacing": [50, 0]}, r"must lie in 0\.\.49, got \[50\.0, 0\.0\]"),
+        ({"spacing": [10, -1]}, r"must lie in 0\.\.49"),
+        ({"spacing": [10, 20]}, "must descend, but 20 comes after 10"),
+    ],
+)
+def test_options_that_do_not_fit_the_chain_are_refused(
+    given: dict[str, Any], message: str
+) -> None:
+    config, options = DDPM.Config(T=50), DDPM.Options(**given)
+    with pytest.raises(ValueError, match=message):
+        DDPM.check(config, options)
+    with pytest.raises(ValueError, match=message):
+        make(T=50).sample(Unconditional(), Noise(0, range(1)), **given)
+
+
+def test_options_that_fit_the_chain() -> None:
+    for given in ({"steps": 50}, {"steps": 1}, {"spacing": [49, 0.5]}):
+        DDPM.check(DDPM.Config(T=50), DDPM.Options(**given))
+
+
+# --- sampling ------------------------------------------------------------------------------------
+
+SAMPLERS = ["ddpm", "ddim", "dpmpp_2m", "heun"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 4, 50])
 def test_evaluations_are_counted(sampler: str, steps: int) -> None:
     m = make(T=50).eval()
     with torch.no_grad(), count_nfe(m) as nfe:
         m.sample(Unconditional(), Noise(0, range(3)), sampler=sampler, steps=steps)
-    assert nfe.per_sample(3) == steps
+    assert nfe.per_sample(3) == (2 * steps - 1 if sampler == "heun" else steps)
     assert nfe.params == sum(p.numel() for p in m.net.parameters())
+
+
+def test_quadratic_steps_are_evaluated_once_each() -> None:
+    m = make().eval()
+    with torch.no_grad(), count_nfe(m) as nfe:
+        m.sample(Unconditional(), Noise(0, range(2)), steps=100, spacing="quadratic")
+    assert nfe.per_sample(2) == 96
+
+
+@pytest.mark.parametrize("T", [50, 1000])
+def test_the_network_is_told_the_time_of_a_chain_of_1000(T: int) -> None:
+    m = answering(T=T)
+    times = asked(m)
+    with torch.no_grad():
+        m.sample(Unconditional(), Noise(0, range(3)), spacing=[T - 1, 10.5, 3, 0])
+    expected = torch.tensor([T - 1, 10.5, 3, 0])[:, None] * (1000 / T)
+    torch.testing.assert_close(torch.stack(times), expected.expand(4, 3), atol=0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "spacing", ["uniform", "leading", "trailing", "quadratic", "karras", [49, 20.25, 1]]
+)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_takes_every_sequence(sampler: str, spacing: Any) -> None:
+    m = answering(T=50)
+    steps = len(spacing) if isinstance(spacing, list) else 5
+    with torch.no_grad():
+        x, y = (
+            m.sample(Unconditional(), Noise(0, r), sampler=sampler, spacing=spacing, steps=steps)
+            for r in (range(4), range(1, 3))
+        )
+    assert x.shape == (4, 1, 8, 8) and x.dtype == torch.float32
+    assert x.abs().max() <= 1 and x.std() > 0.01
+    torch.testing.assert_close(x[1:3], y, atol=1e-5, rtol=0)
+
+
+def test_options_reach_the_sampler() -> None:
+    m = answering(T=50)
+    given: list[dict[str, Any]] = [{"sampler": name, "spacing": "trailing"} for name in SAMPLERS]
+    given += [{"variance": "large"}, {"clip": False}, {"sampler": "ddim", "eta": 0.5}]
+    given += [{"spacing": "leading"}, {"sampler": "ddim", "clip": False}]
+    with torch.no_grad():
+        found = [m.sample(Unconditional(), Noise(0, range(4)), steps=5, **o) for o in given]
+    assert all((x - y).abs().max() > 1e-3 for x, y in itertools.combinations(found, 2))
 
 
 def test_only_stochastic_samplers_use_more_noise() -> None:
@@ -266,16 +218,8 @@ def test_only_stochastic_samplers_use_more_noise() -> None:
 
     with torch.no_grad():
         assert draws(sampler="ddpm") == draws(sampler="ddim", eta=0.5) == 10
-        assert draws(sampler="ddim") == 1
-
-
-def test_options() -> None:
-    m = make(T=50).eval()
-    for bad in ({"steps": 0}, {"eta": 1.5, "sampler": "ddim"}, {"eta": 0.5}, {"sampler": "dimd"}):
-        with pytest.raises(ValidationError):
-            DDPM.Options(**bad)
-    with pytest.raises(ValueError, match="51 steps: the model has 1 to 50"):
-        m.sample(Unconditional(), Noise(0, range(1)), steps=51)
+        assert draws(sampler="ddpm", variance="large") == 10
+        assert draws(sampler="ddim") == draws(sampler="dpmpp_2m") == draws(sampler="heun") == 1
 
 
 def test_it_learns_one_image() -> None:
@@ -289,6 +233,41 @@ def test_it_learns_one_image() -> None:
         x = m.eval().sample(Unconditional(), Noise(0, range(16)), sampler="ddim", steps=25)
     right = ((x > 0) == (image > 0)).float().mean().item()  # 0.5 by chance
     assert right > 0.85
+
+
+# --- codes ---------------------------------------------------------------------------------------
+
+
+def test_without_an_opinion_on_noise_the_code_is_the_image_scaled() -> None:
+    m = make(T=50).eval()  # epsilon = 0
+    x = Noise(0, range(3)).normal(1, 8, 8).clamp(-1, 1)
+    with torch.no_grad():
+        x_T = m.encode(x, steps=10)
+        torch.testing.assert_close(x_T, m.alpha_bar[45].sqrt().float() * x, atol=1e-6, rtol=0)
+        torch.testing.assert_close(m.decode(x_T, steps=10), x, atol=1e-6, rtol=0)
+
+
+def test_decoding_leads_back_the_better_the_more_steps() -> None:
+    m = answering(T=1000)
+    x = Noise(0, range(8)).normal(1, 8, 8).clamp(-1, 1)
+
+    def error(steps: int) -> float:
+        return (m.decode(m.encode(x, steps), steps) - x).square().mean().item()
+
+    with torch.no_grad():
+        errors = [error(steps) for steps in (10, 50, 250)]
+        assert torch.equal(m.encode(x), m.encode(x, 50))
+        assert torch.equal(m.decode(x), m.decode(x, 50))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_codes_may_lie_outside_the_range_of_pixels() -> None:
+    m = make(T=50).eval()
+    with torch.no_grad():
+        assert m.decode(torch.full((1, 1, 8, 8), 2.0), steps=10).max() > 1
+
+
+# --- the U-Net -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("patch", [1, 2])

@@ -1,0 +1,59 @@
+"""What networks and whole families cost, with random weights, for one batch."""
+
+import pytest
+import torch
+from bare import evaluations, untrained
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from genbench import api, data, registry, tasks
+
+FAST = {"sampler": "ddim", "steps": 50}  # for families that have such options
+
+FORWARDS = {  # image side, batch, settings
+    "mlp 8x8 batch 64": (8, 64, {"net": "mlp"}),
+    "unet 32x32 batch 16": (32, 16, {"net": "unet"}),
+    "unet 32x32 batch 64": (32, 64, {"net": "unet"}),
+    "unet patch 4, 32x32 batch 16": (32, 16, {"net": "unet", "channels": 48, "patch": 4}),
+    "unet patch 4, 32x32 batch 64": (32, 64, {"net": "unet", "channels": 48, "patch": 4}),
+}
+
+
+@pytest.mark.parametrize("case", FORWARDS)
+def test_forward(rivals, device, case):
+    """One evaluation of a denoiser, beside one product of square matrices with as many FLOPs."""
+    size, batch, settings = FORWARDS[case]
+    net = untrained("ddpm", size, device, **settings).net
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, 1, size, size, generator=generator).to(device)
+    t = torch.full((batch,), 500, device=device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(x, t)
+    side = round((counter.get_total_flops() / 2) ** (1 / 3))
+    a = torch.randn(side, side, generator=generator).to(device)
+
+    def ours() -> Tensor:
+        return net(x, t)
+
+    def product() -> Tensor:
+        return a @ a
+
+    rivals(ours, {"matrix product": product}, images=batch, device=device)
+
+
+@pytest.mark.parametrize("name", registry.families())
+def test_sampling(rivals, device, name):
+    """64 images of 8x8 from noise to pixels, beside the family's networks alone (if any)."""
+    baseline = untrained(name, 8, "cpu")
+    baseline.fit(data.load("digits", baseline.fit_split).images)
+    baseline.to(device)
+    index = torch.arange(64)
+    task = next(t for t in map(tasks.task, tasks.names()) if t.cond is baseline.cond)
+    cond = task.conditions(index, 10).to(device)
+    options = {k: v for k, v in FAST.items() if k in baseline.Options.model_fields}
+
+    def ours() -> Tensor:
+        return baseline.sample(cond, api.Noise(0, index, device=device), **options)
+
+    inputs, bare = evaluations(baseline, ours)
+    rivals(ours, {"bare network": bare} if inputs else {}, images=64, device=device)
