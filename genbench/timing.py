@@ -91,7 +91,9 @@ def paired_ratio(over: Timing, under: Timing) -> Ratio:
     Rounds visit all variants in one order and then in the reverse (A B B A), so that a drift that
     is linear within a round cancels. With x_r = mean over the two visits of round r of
     log(best of over) - log(best of under), the ratio is exp(mean x) and its interval
-    exp(mean x +- t(R - 1) sd(x) / sqrt(R)).
+    exp(mean x +- t(R - 1) sd(x) / sqrt(R)). Rounds are the unit because calls within a visit share
+    its disturbance. Fewer than five make the interval wide: t(R - 1) / sqrt(R) is 2.5 for three,
+    1.2 for five, 0.7 for ten.
 
     The best of a visit is its best single call for the slower of the two, and the best mean of k
     consecutive calls for the faster one, with k such that both last as long. Other processes take

@@ -327,9 +327,17 @@ def test_children_are_the_networks_where_none_are_named(now) -> None:
     class Plain(Toy):
         counted = ()
 
-    toy = Plain(now)
-    toy.again = toy.net  # the same network under another name
-    assert list(latency.networks(toy)) == ["net", "decoder", "unused"]
+    assert list(latency.networks(Plain(now))) == ["net", "decoder", "unused"]
+
+
+def test_a_network_under_two_names_is_one(now) -> None:
+    class Twice(Toy):
+        counted = ("net", "again")
+
+    toy = Twice(now)
+    toy.again = toy.net
+    assert latency.networks(toy) == {"net": toy.net}
+    assert latency.stages(toy, lambda: toy.net(torch.ones(1)), CPU) == {"net": 2.5, "rest": 0.0}
 
 
 def test_a_call_that_fails_leaves_no_hooks(now) -> None:
@@ -457,12 +465,16 @@ def test_a_gpu_is_waited_for() -> None:
 # --- the machine ---------------------------------------------------------------------------------
 
 HOLDER = """
+import pathlib
 import runpy
 import sys
+import time
 with runpy.run_path(sys.argv[1])["machine_lock"]():  # without torch: it is quicker
     sys.stdout.write("held\\n")
     sys.stdout.flush()
     sys.stdin.read()
+    time.sleep(0.3)  # whoever does not wait would find no mark
+    pathlib.Path(sys.argv[2]).touch()
 """
 
 
@@ -477,7 +489,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_measurement_waits_for_another(temporary) -> None:
     told: list[str] = []
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, machine.__file__],
+        [sys.executable, "-c", HOLDER, machine.__file__, str(temporary / "left")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -492,6 +504,7 @@ def test_one_measurement_waits_for_another(temporary) -> None:
 
         with latency.machine_lock(warn) as waited:
             assert waited
+            assert (temporary / "left").exists()
     assert told == ["waiting for another measurement on this machine to end"]
     assert other.returncode == 0
 

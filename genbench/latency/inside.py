@@ -87,7 +87,9 @@ def _forwards(
 
 
 @contextmanager
-def compiled(baseline: Baseline[Any], backend: str = "inductor") -> Iterator[None]:
+def compiled(
+    baseline: Baseline[Any], backend: str | Callable[..., Any] = "inductor"
+) -> Iterator[None]:
     """Inside the block, the counted networks run through `torch.compile`.
 
     Each shape is compiled for itself, at its first call: warm up with every batch that is timed.
