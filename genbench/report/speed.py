@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from genbench.report import published
 from genbench.report.curves import Picture, draw
 from genbench.report.notes import CAPTION
+from genbench.report.speed_grid import by_noise
 from genbench.report.speed_notes import notes
 from genbench.report.speed_rows import Metric, front, labels, metrics, quality
 from genbench.report.table import Format
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["as_json", "frame", "render", "write"]
 
 _ENDINGS: dict[Format, str] = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
-_WORDS = ("model", "sampler", "spacing")  # columns that are aligned to the left
+_WORDS = ("model", "sampler", "spacing", "noise")  # columns that are aligned to the left
 _PUBLISHED = "published fid cifar10"
 
 Table = dict[str, list[str]]
@@ -236,6 +237,11 @@ def _text(result: "SpeedResult") -> str:
 def _markdown(result: "SpeedResult") -> str:
     lines = [_printed(_human(result), "pipe", markdown), ""]
     lines += [f"- {markdown(note)}" for note in notes(result)]
+    grid = by_noise(result)
+    if grid:
+        metric, table = grid
+        about = f"{metric.header} {metric.arrow} by noise and steps; below, {published.SOURCE}."
+        lines += ["", markdown(about), "", _printed(table, "pipe", markdown)]
     ratios = _ratios(result)
     if ratios:
         about = (

@@ -49,7 +49,10 @@ def _clock(result: "SpeedResult") -> Iterable[str]:
         "every row in one order and then in the reverse."
     )
     if any(row.speedup_ci95 for row in result.rows):
-        yield "Intervals of speed-ups are 95 % intervals over the rounds, paired within each."
+        yield (
+            "Ratios of times compare the best stretches of equal length in each round, with 95 % "
+            "intervals over the rounds: on a busy machine they are not the ratio of the medians."
+        )
     if len(s.batches) > 1:
         yield f"Throughput was tried with batches of {', '.join(map(str, s.batches))}."
 
