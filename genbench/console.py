@@ -102,23 +102,30 @@ class Console(_Transient):
 
 
 class Bar(_Transient):
-    """A bar for one piece of work: how much is done, how fast, how long it will take."""
+    """A bar for one piece of work; where nobody watches, a line now and then."""
 
     def __init__(self) -> None:
-        live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty()
+        self._spoke = time.monotonic()
         self._bar = tqdm(
-            total=1.0, disable=not live, leave=False, file=sys.stderr, bar_format=_FORM
+            total=1.0, disable=not self._live, leave=False, file=sys.stderr, bar_format=_FORM
         )
 
     def watch(self, progress: Progress) -> None:
-        """Show how far it is."""
-        left = (
-            "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-        )
-        self._bar.desc = progress.detail or progress.stage
-        self._bar.postfix = f"{progress.rate:,.0f} images/s{left}"
-        self._bar.n = progress.share
-        self._bar.refresh()
+        """Show how far it is: how much is done and, where known, how fast and how long still."""
+        what = progress.detail or progress.stage
+        known = [f"{progress.rate:,.0f} images/s"] if progress.rate > 0 else []
+        if progress.seconds_left is not None:
+            known.append(f"{_duration(progress.seconds_left)} left")
+        if self._live:
+            self._bar.desc = what
+            self._bar.postfix = ", ".join(known)
+            self._bar.n = progress.share
+            self._bar.refresh()
+        elif time.monotonic() - self._spoke > _HEARTBEAT:
+            self._spoke = time.monotonic()
+            sys.stderr.write("  ".join([what, f"{progress.share:.0%}", ", ".join(known)]) + "\n")
+            sys.stderr.flush()
 
 
 def _duration(seconds: float) -> str:
