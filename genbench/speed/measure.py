@@ -225,11 +225,11 @@ class _Session:
     # --- what is kept ----------------------------------------------------------------------------
 
     def _key(self, what: str, size: int) -> str:
-        """Times belong to the weights, the ways to sample, the clock and the machine."""
+        """Times belong to the weights, the ways to sample, the clock and the machine, not to n."""
         clock = self.clock.model_dump(exclude={"batch", "rounds"})
         facts = [environment.machine(), environment.packages(), self.runtime.device]
         threads = torch.get_num_threads()
-        specs = [spec.key for spec in self.bench.specs.values()]
+        specs = [s.model_copy(update={"n": 1}).key for s in self.bench.specs.values()]
         return content_key([what, size, specs, clock, facts, threads])
 
     def _found(self, key: str) -> dict[str, Timing] | None:

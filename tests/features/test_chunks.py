@@ -73,11 +73,13 @@ def test_compiled_once_for_every_batch_and_size():
     assert network.seen == []  # every batch went through the compiled graph
 
 
-def test_no_compiler_is_said_in_one_sentence(monkeypatch):
+def test_no_compiler_is_said_in_one_sentence():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Softsign())
-    monkeypatch.setattr(config, "force_disable_caches", True)
-    with pytest.raises(ConfigError, match="toy cannot be compiled here .*leave the network"):
+    changes = {"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}
+    with (
+        config.patch(changes),
+        pytest.raises(ConfigError, match="toy cannot be compiled here .*leave the network"),
+    ):
         extractor(network, compiled=True)(images(2))
