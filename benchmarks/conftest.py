@@ -4,20 +4,19 @@ Variants that compete alternate in one process. What came out is printed after t
 in Markdown and stored with each benchmark.
 """
 
-import gc
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from genbench.environment import checkout, machine, packages
+from genbench.latency import alternate
 from genbench.stats import mean_interval
-from genbench.timing import Timing, paired_ratio
+from genbench.timing import paired_ratio
 
 Call = Callable[[], object]
 Ratio = Callable[..., tuple[float, tuple[float, float]]]
@@ -73,10 +72,9 @@ def device(request) -> str:
 def rivals(benchmark, request) -> Rivals:
     """Time `ours` beside peers in visits that alternate, and store the ratios to each peer.
 
-    Every round visits all in one order and then in the reverse (A B C C B A). A visit makes calls
-    for at least 0.1 seconds, one at the least, and its best call stands for it: a busy machine
-    only adds time. The number of rounds is pytest-benchmark's `--benchmark-min-rounds`. The ratio
-    and its interval are those of `genbench.timing.paired_ratio`.
+    Visits are those of `genbench.latency.alternate`, in turn and in every order; the ratio and its
+    interval are those of `genbench.timing.paired_ratio`. The number of rounds is that of
+    pytest-benchmark's `--benchmark-min-rounds`.
 
     The benchmark's own row times `ours` once more, alone.
     """
@@ -87,16 +85,12 @@ def rivals(benchmark, request) -> Rivals:
     ) -> None:
         calls = {"ours": finished(ours, device)}
         calls |= {name: finished(call, device) for name, call in peers.items()}
-        for call in list(calls.values())[benchmark.disabled :]:
-            call()  # what is made on first use does not count
         if benchmark.disabled:
+            for call in list(calls.values())[1:]:
+                call()
             benchmark.pedantic(calls["ours"])
             return
-        visits: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
-        for _ in range(rounds):
-            for name in (*calls, *reversed(calls)):
-                visits[name].append(visit(calls[name]))
-        found = {name: Timing(visits=tuple(v), batch=images) for name, v in visits.items()}
+        found = alternate(calls, torch.device(device), rounds=rounds, batch=images)
         best = found["ours"].minimum
         info = benchmark.extra_info
         info["images per second"] = shortened(images / best)
@@ -122,30 +116,6 @@ def rivals(benchmark, request) -> Rivals:
         benchmark.pedantic(calls["ours"], rounds=max(3, min(100, int(2 / best))))
 
     return measure
-
-
-def visit(call: Call, least: float = 0.1) -> tuple[float, ...]:
-    """Seconds of each call of a visit."""
-    seconds: list[float] = []
-    with no_garbage_collection():
-        while not seconds or sum(seconds) < least:
-            begin = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - begin)
-    return tuple(seconds)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """A collection would be charged to whoever is being timed, not to who left the garbage."""
-    was = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def finished(call: Call, device: str) -> Call:
