@@ -43,8 +43,7 @@ def evaluations(
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append((module, args, kwargs))
 
-    names = baseline.counted or tuple(name for name, _ in baseline.named_children())
-    networks = [m for m in map(baseline.get_submodule, names) if any(True for _ in m.parameters())]
+    networks = api.networks(baseline).values()
     hooks = [m.register_forward_pre_hook(keep, with_kwargs=True) for m in networks]
     try:
         with torch.inference_mode():

@@ -51,6 +51,7 @@ __all__ = [
     "Unconditional",
     "Update",
     "count_nfe",
+    "networks",
 ]
 
 
@@ -293,6 +294,21 @@ class Baseline(nn.Module, ABC, Generic[C]):
         """
 
 
+def networks(baseline: Baseline[Any]) -> dict[str, nn.Module]:
+    """The submodules whose calls count as network evaluations, by name, each once.
+
+    Those that `counted` names, else the direct children, without those that have no parameters
+    (activations, schedules).
+    """
+    names = baseline.counted or tuple(name for name, _ in baseline.named_children())
+    found: dict[nn.Module, str] = {}
+    for name in names:
+        module = baseline.get_submodule(name)
+        if any(True for _ in module.parameters()):
+            found.setdefault(module, name)
+    return {name: module for module, name in found.items()}
+
+
 class NFE:
     """Counts network evaluations; see `count_nfe`."""
 
@@ -314,8 +330,8 @@ class NFE:
 def count_nfe(baseline: Baseline[Any]) -> Iterator[NFE]:
     """Count, at the networks, how often they are evaluated inside the `with` block.
 
-    One evaluation is one row through a counted submodule: a call on a doubled batch, as guidance
-    makes it, counts two. Submodules without parameters (activations, schedules) do not count.
+    One evaluation is one row through one of the `networks`: a call on a doubled batch, as guidance
+    makes it, counts two.
     """
     nfe = NFE()
 
@@ -324,12 +340,8 @@ def count_nfe(baseline: Baseline[Any]) -> Iterator[NFE]:
         nfe.rows += len(batch)
         nfe.modules.add(module)
 
-    names = baseline.counted or tuple(name for name, _ in baseline.named_children())
-    modules = [baseline.get_submodule(name) for name in names]
     handles = [
-        m.register_forward_pre_hook(count, with_kwargs=True)
-        for m in modules
-        if any(True for _ in m.parameters())
+        m.register_forward_pre_hook(count, with_kwargs=True) for m in networks(baseline).values()
     ]
     try:
         yield nfe

@@ -318,7 +318,7 @@ def test_stages_tell_the_outermost_networks_and_the_rest(now) -> None:
 
 def test_stages_count_what_nfe_counts_and_the_inner_network_alone_too(now) -> None:
     toy = Toy(now)
-    assert list(latency.networks(toy)) == ["net", "net.inner", "decoder"]
+    assert list(api.networks(toy)) == ["net", "net.inner", "decoder"]
     found = latency.stages(toy, lambda: toy.net.inner(torch.ones(1)), CPU)
     assert found == {"net.inner": 0.5, "rest": 0.0}
 
@@ -327,7 +327,7 @@ def test_children_are_the_networks_where_none_are_named(now) -> None:
     class Plain(Toy):
         counted = ()
 
-    assert list(latency.networks(Plain(now))) == ["net", "decoder", "unused"]
+    assert list(api.networks(Plain(now))) == ["net", "decoder", "unused"]
 
 
 def test_a_network_under_two_names_is_one(now) -> None:
@@ -336,7 +336,7 @@ def test_a_network_under_two_names_is_one(now) -> None:
 
     toy = Twice(now)
     toy.again = toy.net
-    assert latency.networks(toy) == {"net": toy.net}
+    assert api.networks(toy) == {"net": toy.net}
     assert latency.stages(toy, lambda: toy.net(torch.ones(1)), CPU) == {"net": 2.5, "rest": 0.0}
 
 

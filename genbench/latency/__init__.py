@@ -8,7 +8,7 @@ What competes is timed in alternation and nothing is dropped; what may be said o
 `timing`'s business. Nothing here knows diffusion: a call is anything that makes images.
 """
 
-from genbench.latency.inside import compiled, graphed, networks, stages
+from genbench.latency.inside import compiled, graphed, stages
 from genbench.latency.machine import load, machine_lock
 from genbench.latency.visits import Call, alternate, best_batch, peak, sweep, visit
 
@@ -20,7 +20,6 @@ __all__ = [
     "graphed",
     "load",
     "machine_lock",
-    "networks",
     "peak",
     "stages",
     "sweep",

@@ -9,24 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from genbench.api import Baseline
+from genbench.api import Baseline, networks
 from genbench.latency.visits import Call, clock
 
-__all__ = ["compiled", "graphed", "networks", "stages"]
+__all__ = ["compiled", "graphed", "stages"]
 
 _SHAPES = 64  # times that torch.compile may compile one network anew
 _WARM = 3  # calls before a capture, as PyTorch's notes on CUDA graphs have it
-
-
-def networks(baseline: Baseline[Any]) -> dict[str, nn.Module]:
-    """The networks whose calls `api.count_nfe` counts, by name, each once."""
-    names = baseline.counted or tuple(name for name, _ in baseline.named_children())
-    found: dict[nn.Module, str] = {}
-    for name in names:
-        module = baseline.get_submodule(name)
-        if any(True for _ in module.parameters()):
-            found.setdefault(module, name)
-    return {name: module for module, name in found.items()}
 
 
 def stages(baseline: Baseline[Any], call: Call, device: torch.device) -> dict[str, float]:
