@@ -44,7 +44,8 @@ def by_noise(result: "SpeedResult") -> tuple[Metric, Table] | None:
                 table["noise"].append(noise)
                 for s, row in zip(steps, found, strict=True):
                     table[f"{s} steps"].append(_cell(row, metric))
-    for noise, row in {_noise(row): row for row in rows}.items():
+    for noise in noises:
+        row = next(row for row in rows if _noise(row) == noise)
         values = [published.match(row.model_copy(update={"steps": s})) for s in steps]
         if any(values):
             table["spacing"].append(f"published, {published.DATASET}")

@@ -48,6 +48,7 @@ def test_sequences_of_all_levels_share_their_row():
 def test_the_published_rows_stand_below():
     found, _ = lines(ROWS)
     published = {noise: values for place, noise, *values in found if place.startswith("published")}
+    assert list(published) == ["η = 0", "η = 1", "σ̂"]
     assert published == {
         "η = 0": ["13.36", "4.04"],
         "η = 1": ["41.07", "4.73"],
