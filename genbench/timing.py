@@ -63,11 +63,6 @@ class Timing(BaseModel):
         low, high = np.percentile(self.samples, (25, 75))
         return float(high - low)
 
-    @property
-    def bests(self) -> list[float]:
-        """Seconds of the best call of each visit."""
-        return [min(visit) for visit in self.visits]
-
 
 class Ratio(BaseModel):
     """A ratio of times.

@@ -5,12 +5,22 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from genbench import __version__
 from genbench.cli import evaluate, running, speed
-from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, USAGE, count, data_root, result, say
+from genbench.cli.common import (
+    CELLS_FAILED,
+    INTERRUPTED,
+    OK,
+    USAGE,
+    count,
+    data_root,
+    result,
+    say,
+    warn,
+)
 from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store, StoreError
@@ -154,7 +164,6 @@ def _run(arguments: argparse.Namespace) -> int:
 def _planned(
     arguments: argparse.Namespace, changes: list[str], root: Path | None
 ) -> tuple[Store, list[Cell]]:
-    warn: Callable[[str], None] = lambda message: say(f"genbench: {message}")  # noqa: E731
     if arguments.cell is not None:
         if arguments.out is None:
             raise ConfigError("--cell needs --out, the results folder that holds the plan")
@@ -217,7 +226,7 @@ def _report(arguments: argparse.Namespace) -> int:
     results: Path = arguments.results
     if not (results / "records").is_dir():
         raise ConfigError(f"{results} holds no records; name a folder that `genbench run` wrote")
-    store = Store(results, lambda message: say(f"genbench: {message}"))
+    store = Store(results, warn)
     kinds = _kinds()
     report.write(store, arguments.out or results, kinds=kinds, log=say)
     records, plan = store.records(), store.plan()

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from genbench.spec import ConfigError
 
-__all__ = ["CELLS_FAILED", "INTERRUPTED", "OK", "USAGE", "count", "data_root", "result", "say"]
+__all__ = [
+    "CELLS_FAILED",
+    "INTERRUPTED",
+    "OK",
+    "USAGE",
+    "count",
+    "data_root",
+    "result",
+    "say",
+    "warn",
+]
 
 OK, USAGE, CELLS_FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -16,6 +26,11 @@ def say(message: str) -> None:
     """A line for people, on stderr."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def warn(message: str) -> None:
+    """Something that a person should know, on stderr."""
+    say(f"genbench: {message}")
 
 
 def result(text: str) -> None:

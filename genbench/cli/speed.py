@@ -2,12 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genbench.cli import running
-from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, data_root, result, say
+from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, data_root, result, say, warn
 from genbench.spec import ConfigError
 from genbench.store import Store, atomic_write
 
@@ -54,7 +53,6 @@ def _speed(arguments: argparse.Namespace) -> int:
 
     root, changes = data_root(arguments.changes)
     asked = plan(arguments.target, changes, root)
-    warn: Callable[[str], None] = lambda message: say(f"genbench: {message}")  # noqa: E731
     store = Store(arguments.out or Path("runs") / f"speed-{asked.name}", warn)
     runtime = running.runtime(arguments, store, root)
     _bring_weights(asked, store)
@@ -64,13 +62,15 @@ def _speed(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     records = {c.key: r for c in asked.cells if (r := store.record(c.key)) is not None}
     failed = [r for r in records.values() if r.status != "ok"]
-    if not any(store.has("train", t.key) for t in asked.trainings):
-        say(f"genbench: nothing to time, the training failed: {failed[0].error}")
+    if not store.has("train", asked.trainings[0].key):  # its record says why, and was printed
+        warn(
+            "nothing to time: the first training failed; mend that and run the same command again"
+        )
         return CELLS_FAILED
     measured = _measured(asked, store, runtime, arguments.again)
     _show(asked, measured, records, store, runtime, arguments)
     if failed:
-        say(f"genbench: {len(failed)} of {len(records)} rows have no score; see {store.root}")
+        warn(f"{len(failed)} of {len(records)} cells have no result; see the lines above")
     return CELLS_FAILED if failed else OK
 
 
@@ -102,7 +102,7 @@ def _measured(plan: "Plan", store: Store, runtime: "Runtime", again: bool) -> "M
     from genbench.worker import configure
 
     configure(runtime)
-    with Bar() as bar, runtime.interrupts.installed(), machine_lock(say):
+    with Bar() as bar, runtime.interrupts.installed(), machine_lock(warn):
         runtime.progress = bar.watch
         return measure(plan, store, runtime, again=again)
 

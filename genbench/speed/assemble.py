@@ -31,17 +31,16 @@ def assemble(
     """
     reference = next((row for row in plan.rows if row.reference), None)
     rows = tuple(_row(row, reference, measured, records) for row in plan.rows)
-    cheapest = min(measured.nfe, key=lambda row: (measured.nfe[row], row))
     batch = measured.settings.batch
     hashes = {k: v for r in records.values() for k, v in r.environment.hashes.items()}
-    control = paired_ratio(measured.timings[CONTROL][batch], measured.timings[cheapest][batch])
+    twice = (measured.timings[name][batch] for name in (CONTROL, measured.cheapest))
     return SpeedResult(
         key=measured.key,
         sample=(reference or plan.rows[0]).cells[0].sample,
         rows=rows,
         settings=measured.settings,
         sweep={str(size): timing for size, timing in measured.sweep.items()},
-        control=control,
+        control=paired_ratio(*twice),
         fit=_fit(rows),
         environment=environment(device, batch, hashes),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,7 +4,7 @@ The target is a baseline's name, a run (a results folder, FOLDER#NAME, a record)
 one, `FOLDER/artifacts/train/KEY.DIGEST.safetensors`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -43,6 +43,8 @@ class Grid(Spec):
         variance: Of DDPM alone.
         against: The row that speed-ups are measured to, `SAMPLER:STEPS`; "auto" is DDPM with all
             of its steps, "none" is none.
+        quality: Whether samples are scored.
+        suite: Whose settings a baseline is trained with; by default the one with its dataset.
     """
 
     steps: tuple[PositiveInt, ...] = STEPS
@@ -51,6 +53,8 @@ class Grid(Spec):
     eta: tuple[float, ...] = (0.0,)
     variance: tuple[str, ...] = ("posterior",)
     against: str = "auto"
+    quality: bool = True
+    suite: str | None = None
 
 
 class Clock(Spec):
@@ -102,8 +106,11 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells of all rows."""
-        return [cell for row in self.rows for cell in row.cells]
+        """What has to run before the clock: all rows, or without quality what trains the model."""
+        rows = self.rows
+        if not self.quality:
+            rows = (min(rows, key=lambda row: row.options.get("steps", 1)),)
+        return [cell for row in rows for cell in row.cells]
 
     @property
     def trainings(self) -> list[TrainSpec]:
@@ -114,26 +121,25 @@ class Plan:
 def plan(target: str, changes: Sequence[str], data_root: Path | None = None) -> Plan:
     """The plan of a target and its `key=value` changes.
 
-    Keys are fields of `Grid` and `Clock`, `quality=false`, `suite=NAME` and, as for `genbench
-    run`, fields of a suite and FAMILY.FIELD.
+    Keys are fields of `Grid` and `Clock` and, as for `genbench run`, fields of a suite and
+    FAMILY.FIELD.
 
     Raises:
         ConfigError: For anything that is not there or does not fit.
     """
     own, rest = _split(changes)
-    quality = bool(own.pop("quality", True))
     clock = parse(Clock, {k: v for k, v in own.items() if k in Clock.model_fields}, "speed")
     asked = parse(Grid, {k: v for k, v in own.items() if k in Grid.model_fields}, "speed")
     if _is_run(target):
-        stores, base = _of_run(target, own, rest)
+        stores, base = _of_run(target, asked, rest)
     else:
-        stores, base = (), _of_baseline(target, own, rest)
+        stores, base = (), _of_baseline(target, asked, rest)
     rows = _rows(base, asked)
-    if not quality:
+    if not asked.quality:
         base = base.model_copy(update={"metrics": ()})
     cells = _cells(base, rows, data_root)
     dataset = base.dataset.partition("@")[0].partition(":")[0]
-    return Plan(cells, clock, f"{base.rows[0].baseline}-{dataset}", stores, quality)
+    return Plan(cells, clock, f"{base.rows[0].baseline}-{dataset}", stores, asked.quality)
 
 
 def _split(changes: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -147,7 +153,7 @@ def _split(changes: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         key = names.get(key, key)
         if key in many and equals:
             own[key] = [read_value(part) for part in text.strip("[]").split(",")]
-        elif equals and key in {*Grid.model_fields, *Clock.model_fields, "quality", "suite"}:
+        elif equals and key in {*Grid.model_fields, *Clock.model_fields}:
             own[key] = read_value(text)
         else:
             rest.append(_of_suite(change))
@@ -159,7 +165,7 @@ def _of_suite(change: str) -> str:
     head = change.partition("=")[0].partition(".")[0]
     theirs = {*suite.Suite.model_fields, *registry.families(), *metrics.groups()} - {"rows"}
     if head not in theirs:
-        valid = {*Grid.model_fields, *Clock.model_fields, "quality", "suite", *theirs}
+        valid = {*Grid.model_fields, *Clock.model_fields, *theirs}
         raise ConfigError(f"speed: unknown key {head!r}; {nearest(head, valid)}")
     return change
 
@@ -171,7 +177,7 @@ def _is_run(target: str) -> bool:
     return "#" in target or "/" in target or target.endswith((".json", ".safetensors"))
 
 
-def _of_baseline(name: str, own: Mapping[str, Any], changes: list[str]) -> suite.Suite:
+def _of_baseline(name: str, asked: Grid, changes: list[str]) -> suite.Suite:
     """The suite that has this family on this dataset, with that row alone."""
     known = registry.families()
     if name not in known:
@@ -179,10 +185,8 @@ def _of_baseline(name: str, own: Mapping[str, Any], changes: list[str]) -> suite
             f"{name!r} is no baseline, and no run: those are FOLDER, FOLDER#NAME, a record or a "
             f"file of weights; {nearest(name, known)}"
         )
-    chosen = own.get("suite")
-    if chosen is None:
-        chosen = _suite_for(name, changes)
-    loaded = suite.load(str(chosen), [*changes, f"baseline={name}"])
+    chosen = asked.suite or _suite_for(name, changes)
+    loaded = suite.load(chosen, [*changes, f"baseline={name}"])
     if len({row.model_copy(update={"options": {}}).key for row in loaded.rows}) > 1:
         raise ConfigError(
             f"suite {loaded.name!r} has rows of {name} that are trained differently; name a run "
@@ -204,14 +208,12 @@ def _suite_for(name: str, changes: list[str]) -> str:
     return "quick"
 
 
-def _of_run(
-    target: str, own: Mapping[str, Any], changes: list[str]
-) -> tuple[tuple[Path, ...], suite.Suite]:
+def _of_run(target: str, asked: Grid, changes: list[str]) -> tuple[tuple[Path, ...], suite.Suite]:
     """The store of a run, and a suite of that run's model alone."""
-    if "suite" in own:
+    if asked.suite is not None:
         raise ConfigError(f"{target} is a run, which has a suite already; leave suite= out")
     folder, records = _records(target)
-    record = records[0]
+    record = max(records, key=lambda r: r.cell.sample.n)  # one that was scored, if any was
     trains = {_unseeded(r.cell.sample.train): r.cell.sample.train for r in records}
     if len(trains) > 1:
         names = sorted({r.cell.sample.train.baseline for r in records})

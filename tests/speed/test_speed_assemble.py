@@ -36,6 +36,7 @@ def measured(planned, seconds):
         timings=times | {CONTROL: times[cheapest]},
         sweep={},
         nfe=nfe,
+        cheapest=cheapest,
         stages={key: {"net": 1.0, "rest": 0.0} for key in keys},
         peaks=dict.fromkeys(keys, 1),
         images={key: np.zeros((1, 1, 8, 8), np.uint8) for key in keys},

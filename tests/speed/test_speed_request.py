@@ -77,6 +77,7 @@ def test_a_family_without_steps_is_one_row():
 def test_without_quality_nothing_is_scored_and_one_image_is_made():
     planned = plan("ddpm", ["steps=10", "quality=false"])
     assert {(len(c.metrics), c.sample.n) for c in planned.cells} == {(0, 1)}
+    assert [c.sample.options["steps"] for c in planned.cells] == [10] and len(planned.rows) == 3
 
 
 def test_clock_settings():
@@ -95,6 +96,7 @@ def test_clock_settings():
         ("ddpm", "spacing=even", "spacing"),
         ("ddpm", "against=ddpn:5", "against=ddpn:5 is not SAMPLER:STEPS.*did you mean 'ddpm'"),
         ("ddpm", "rounds=1", "rounds: Input should be greater than or equal to 2"),
+        ("ddpm", "quality=flase", "quality: Input should be a valid boolean"),
         ("ddpm", "suite=quik", "unknown suite 'quik'; did you mean 'quick'"),
         ("nowhere/run", "steps=5", "nowhere/run holds no record of a run"),
         ("nowhere/x.safetensors", "", "nowhere/x.safetensors is not a file"),
