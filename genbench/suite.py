@@ -202,6 +202,12 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
 
 def _metric(suite: Suite, name: str) -> MetricSpec:
     metric, request = metrics.get(name), features.parse(suite.extractor)
+    network = features.NETWORKS.get(request.name)  # None: shipped, or the user's own
+    if network and not network.classes and "probs" in metric.reads:
+        raise ConfigError(
+            f"metric {name!r} needs class probabilities, which {request.name!r} does not "
+            "give; leave it out of metrics=, or choose another extractor"
+        )
     given: dict[str, Any] = {}
     for place in (metric.group, metric.name):
         given |= suite.metric_options.get(place, {})

@@ -86,3 +86,10 @@ def test_options_that_do_not_fit_the_settings_are_refused(tmp_path):
 def test_a_family_of_another_task_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="vae takes Unconditional, which is not task 'class_lab"):
         cells(suite_file(tmp_path, ['baseline = "vae"']), "task=class_label")
+
+
+def test_a_metric_of_classes_is_refused_for_an_extractor_without():
+    with pytest.raises(ConfigError, match="'is' needs class probabilities, which 'pixels'"):
+        suite.plan(suite.load("smoke", ["extractor=pixels"]))
+    planned = suite.plan(suite.load("smoke", ["extractor=pixels", "metrics=fd"]))
+    assert planned[0].metrics[0].id == "fd@pixels/digits:train/n100"

@@ -6,20 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genbench.spec import ConfigError
+from genbench.store import Store
 
 __all__ = [
     "CELLS_FAILED",
+    "INCOMPARABLE",
+    "INCONCLUSIVE",
     "INTERRUPTED",
     "OK",
+    "REGRESSED",
     "USAGE",
     "count",
     "data_root",
+    "folder",
+    "kinds",
     "result",
     "say",
     "warn",
 ]
 
-OK, USAGE, CELLS_FAILED, INTERRUPTED = 0, 2, 3, 130
+OK, REGRESSED, USAGE, CELLS_FAILED, INCONCLUSIVE, INCOMPARABLE = range(6)
+INTERRUPTED = 130
 
 
 def say(message: str) -> None:
@@ -43,6 +50,24 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def folder(path: Path) -> Store:
+    """A results folder that is there, with records in it.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not (path / "records").is_dir():
+        raise ConfigError(f"{path} holds no records; name a folder that `genbench run` wrote")
+    return Store(path, warn)
+
+
+def kinds() -> dict[str, str]:
+    """The group of every family that has no record yet, by the folder that its file stands in."""
+    from genbench import registry
+
+    return {family.name: family.folder for family in registry.families().values()}
 
 
 def data_root(changes: Sequence[str]) -> tuple[Path | None, list[str]]:

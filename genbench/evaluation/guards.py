@@ -84,13 +84,13 @@ def check_network(job: Job, extractor: Extractor) -> None:
     """
     if not isinstance(job.metric, Metric):
         return
-    reads = {getattr(need, "reads", need) for need in job.metric.needs}
+    reads = job.metric.reads
     if "text" in reads and not hasattr(extractor, "text"):
         raise ConfigError(
             f"{extractor.name} does not read text, which metric {job.name!r} needs; name a "
             "network that does, e.g. clip@open_clip:MODEL:PRETRAINED"
         )
-    if not extractor.classes and extractor.dim and "probs" in reads:
+    if not extractor.classes and "probs" in reads:
         raise ConfigError(
             f"metric {job.name!r} needs class probabilities, which {extractor.name} does not "
             "give; choose another extractor, e.g. is@inception"

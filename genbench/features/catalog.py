@@ -27,6 +27,7 @@ class Network:
         protocols: Named ways to prepare images, the default first; () where there is one way only.
         arguments: What stands after colons in its name, e.g. ("MODEL", "PRETRAINED").
         files: Names that libraries give its weights file; () where that depends on the arguments.
+        classes: Whether it gives class probabilities, which IS reads.
     """
 
     module: str
@@ -34,6 +35,7 @@ class Network:
     protocols: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    classes: bool = False
 
 
 NETWORKS = {
@@ -45,6 +47,7 @@ NETWORKS = {
             "weights-inception-2015-12-05-6726825d.pth",
             "pt_inception-2015-12-05-6726825d.pth",
         ),
+        classes=True,
     ),
     "vgg16": Network(
         "genbench.features.vgg16",
@@ -60,6 +63,10 @@ NETWORKS = {
         "genbench.features.open_clip",
         "any model of open_clip, for images and text",
         arguments=("MODEL", "PRETRAINED"),
+    ),
+    "pixels": Network(
+        "genbench.features.pixels",
+        "the pixels themselves, no network: sees noise and contrast, not what an image shows",
     ),
 }
 

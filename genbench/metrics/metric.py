@@ -170,6 +170,11 @@ class Metric:
     options: type[Spec] = field(default=NoOptions)
     sized_by: str = ""
 
+    @property
+    def reads(self) -> set[str]:
+        """Those of `ARRAYS` that it needs, as they are or streamed into sums."""
+        return {getattr(need, "reads", need) for need in self.needs}
+
     def fewest(self, options: Spec) -> int:
         """The fewest images that each side must have."""
         wanted: int = getattr(options, self.sized_by) if self.sized_by else 0
