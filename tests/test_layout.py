@@ -13,6 +13,7 @@ LAYERS = (
     {"api", "noise", "spec", "record", "stats", "timing"},
     {
         "store",
+        "differences",
         "registry",
         "tasks",
         "data",
@@ -24,18 +25,21 @@ LAYERS = (
         "inputs",
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},
-    {"pipeline", "worker"},
-    {"executors", "gate", "report", "speed", "console", "doctor"},
-    {"cli", "__main__"},
+    {"pipeline", "worker", "worker_clock"},
+    {"executors", "gate", "compare", "report", "reproduce", "speed", "console", "doctor"},
+    {"cli", "pytest_plugin", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = {
     "cli",
+    "compare",
+    "differences",
     "gate",
     "inputs",
     "record",
     "registry",
     "report",
+    "reproduce",
     "spec",
     "stats",
     "store",
@@ -121,7 +125,7 @@ def test_a_family_imports_the_contract_and_shared_blocks_only(path: Path) -> Non
 @pytest.mark.parametrize("path", [p for p in GENBENCH if part(p) in WITHOUT_TORCH], ids=name)
 def test_these_modules_start_without_torch(path: Path) -> None:
     assert not uses_torch(at_import(tree(path)))
-    if part(path) in {"report", "gate"}:
+    if part(path) in {"report", "gate", "compare", "differences", "reproduce"}:
         assert not uses_torch(imports(tree(path))), "not even inside a function"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genbench import __version__
-from genbench.cli import evaluate, running, speed
+from genbench.cli import compare, evaluate, gate, report, reproduce, running, speed
 from genbench.cli.common import (
     CELLS_FAILED,
     INTERRUPTED,
@@ -17,6 +17,7 @@ from genbench.cli.common import (
     USAGE,
     count,
     data_root,
+    kinds,
     result,
     say,
     warn,
@@ -83,17 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", type=count, metavar="N", help="at most N samples for each row")
     run.set_defaults(command=_run)
 
-    report = verbs.add_parser("report", help="tables and sample grids of a results folder")
-    report.add_argument("results", type=Path, help="folder that `genbench run` wrote")
-    report.add_argument("--out", type=Path, help="where to write (default: the same folder)")
-    report.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
-    report.set_defaults(command=_report)
-
     scoring, timing = evaluate.add_parser(verbs), speed.add_parser(verbs)
+    tables = report.add_parser(verbs)
+    again = reproduce.add_parser(verbs)
+    beside = compare.add_parser(verbs)
+    gate.add_parsers(verbs)
     doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
     doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
     doctor.set_defaults(command=_doctor)
-    for verb in (ls, run, scoring, timing, report, doctor):
+    for verb in (ls, run, scoring, timing, tables, again, beside, doctor):
         verb.add_argument("--json", action="store_true", help="JSON on stdout")
     return parser
 
@@ -193,49 +192,22 @@ def _planned(
 
 def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
     """Write the tables and pictures of the folder, and print what was asked for."""
-    from genbench import report
+    from genbench.report import frame, render, write
 
     records = [record for cell in cells if (record := store.record(cell.key)) is not None]
-    kinds = _kinds()
-    paths = report.write(store, store.root, kinds=kinds, log=say)
+    groups = kinds()
+    paths = write(store, store.root, kinds=groups, log=say)
     if as_json:
         result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
         return
-    result(report.render(report.frame(records, cells, kinds=kinds), "text"))
-    result(f"\ntables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
+    result(render(frame(records, cells, kinds=groups), "text"))
+    result(f"\npage: {paths[-1]}")
+    result(f"tables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
     pictures = [path for path in paths if path.suffix == ".png"]
     if pictures:
         result(
             f"samples: {store.root / 'grids' / 'overview.png'} and one grid for each row beside it"
         )
-
-
-def _kinds() -> dict[str, str]:
-    """The group of every family that has no record yet, by the folder that its file stands in."""
-    from genbench import registry
-
-    return {family.name: family.folder for family in registry.families().values()}
-
-
-# --- report --------------------------------------------------------------------------------------
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    from genbench import report
-
-    results: Path = arguments.results
-    if not (results / "records").is_dir():
-        raise ConfigError(f"{results} holds no records; name a folder that `genbench run` wrote")
-    store = Store(results, warn)
-    kinds = _kinds()
-    report.write(store, arguments.out or results, kinds=kinds, log=say)
-    records, plan = store.records(), store.plan()
-    if arguments.json:
-        result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
-    else:
-        table = report.frame(records, plan[1] if plan else None, kinds=kinds)
-        result(report.render(table, arguments.format))
-    return OK
 
 
 def entry() -> None:

@@ -1,4 +1,4 @@
-"""Everything of a results folder that people look at: leaderboards and pictures of samples."""
+"""What people look at in a results folder: tables, pictures of samples, plots, and one page."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genbench.report import aggregate_table, figures, page, page_aggregate
+from genbench.report.aggregate import Aggregate, aggregates
+from genbench.report.figures import Plot
+from genbench.report.forms import ENDINGS
 from genbench.report.grid import Images, fitting, grid, sheet
-from genbench.report.rows import KINDS, Row, collect
-from genbench.report.table import Format, frame, render
+from genbench.report.page_pictures import shots
+from genbench.report.rows import KINDS, Row, collect, columns_of
+from genbench.report.table import frame, render
 from genbench.report.text import slug
 from genbench.store import Store, atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["write"]
+__all__ = ["PAGE", "write"]
 
-_FORMATS: dict[Format, str] = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
+PAGE = "report.html"
+
 _SHOWN = 64  # samples in a row's own grid
 
 
@@ -27,9 +33,10 @@ def write(
     out: Path,
     *,
     kinds: Mapping[str, str] | None = None,
+    baseline: str | None = None,
     log: Callable[[str], None] = lambda message: None,
 ) -> list[Path]:
-    """Write leaderboard.{txt,md,csv,tex} and grids/*.png for what is in a store.
+    """Write leaderboard.{txt,md,csv,tex}, grids/*.png, plots/*.svg and report.html.
 
     A picture whose samples are not in the store is skipped, and an old one is left as it is: a
     folder that holds records only keeps its pictures.
@@ -38,6 +45,7 @@ def write(
         store: The results; its plan, if it has one, says which cells belong to the table.
         out: Where the files go, usually the store's own folder.
         kinds: Kind by family name, for families of which no record is there yet.
+        baseline: The row that others are measured against over datasets; see `aggregate`.
         log: Called with a sentence for every picture that is skipped.
 
     Returns:
@@ -47,11 +55,49 @@ def write(
     order = plan[1] if plan else None
     table = frame(records, order, kinds=kinds)
     written = []
-    for fmt, ending in _FORMATS.items():
+    for fmt, ending in ENDINGS.items():
         path = out / f"leaderboard.{ending}"
         atomic_write(path, render(table, fmt).encode())
         written.append(path)
-    return written + _pictures(store, collect(records, order, kinds or {}), out / "grids", log)
+    over = aggregates(records, order, kinds=kinds, baseline=baseline)
+    written += _aggregates(over, out)
+    rows = collect(records, order, kinds or {})
+    written += _pictures(store, rows, out / "grids", log)
+    drawn = figures.draw(rows, columns := columns_of(rows))
+    written += _plots(drawn, out / "plots")
+    folder = page.Folder(
+        suite=plan[0] if plan else "",
+        rows=rows,
+        columns=columns,
+        table=table,
+        plots=drawn,
+        shots=shots(rows, _file_names(rows), columns, (out / "grids", store.root / "grids")),
+        beside={r.key for r in records if (out / "records" / f"{r.key}.json").is_file()},
+    )
+    atomic_write(out / PAGE, page.render(folder, page_aggregate.section(over)).encode())
+    return [*written, out / PAGE]
+
+
+def _aggregates(found: Sequence[Aggregate], out: Path) -> list[Path]:
+    """aggregate.*, where there are several datasets."""
+    paths = [out / f"aggregate.{ending}" for ending in ENDINGS.values()] if found else []
+    for path, fmt in zip(paths, ENDINGS, strict=False):
+        atomic_write(path, aggregate_table.render(found, fmt).encode())
+    return paths
+
+
+def _plots(drawn: Sequence[Plot], out: Path) -> list[Path]:
+    """Both variants of each plot; one that shows nothing any more is removed."""
+    written = []
+    for plot in drawn:
+        for suffix, data in (("", plot.light), ("-dark", plot.dark)):
+            path = out / f"{plot.name}{suffix}.svg"
+            if data:
+                atomic_write(path, data)
+                written.append(path)
+            else:
+                path.unlink(missing_ok=True)
+    return written
 
 
 def _pictures(

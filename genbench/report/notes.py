@@ -8,7 +8,7 @@ from genbench.report.rows import Column, Row
 from genbench.report.text import clean
 from genbench.spec import Cell
 
-__all__ = ["CAPTION", "Note", "machine", "notes", "reason"]
+__all__ = ["CAPTION", "Note", "cells", "machine", "notes", "reason"]
 
 CAPTION = "± is half the width of the 95 % interval; ↓ lower is better, ↑ higher is better."
 
@@ -29,9 +29,9 @@ def notes(rows: Sequence[Row], columns: Sequence[Column], left_out: int) -> list
     lines += [failure for row in rows for failure in _failures(row)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)
     if missing:
-        lines.append((f"Not run: {_cells(missing)} of the plan.", ""))
+        lines.append((f"Not run: {cells(missing)} of the plan.", ""))
     if left_out:
-        text = f"Left out: {_cells(left_out)} of earlier runs that the last plan does not have."
+        text = f"Left out: {cells(left_out)} of earlier runs that the last plan does not have."
         lines.append((text, ""))
     return lines
 
@@ -69,7 +69,7 @@ def _machines(present: Iterable[Record]) -> list[str]:
     counts = Counter(machine(r.environment) for r in present if r.environment != Environment())
     several = len(counts) > 1
     return [
-        f"Machine: {text}{f' ({_cells(count)})' if several else ''}."
+        f"Machine: {text}{f' ({cells(count)})' if several else ''}."
         for text, count in sorted(counts.items())
     ]
 
@@ -110,5 +110,6 @@ def _seed(cell: Cell) -> str:
     return f"seed {train}" + (f", sampling seed {sample}" if sample != train else "")
 
 
-def _cells(count: int) -> str:
+def cells(count: int) -> str:
+    """`1 cell`, `2 cells`."""
     return f"{count} cell{'s' if count > 1 else ''}"

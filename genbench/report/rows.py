@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genbench import differences
 from genbench.record import Record
+from genbench.report.ranking import Direction
 from genbench.report.text import clean, natural
 from genbench.spec import Cell, MetricSpec, canonical_json, content_key
 from genbench.stats import mean_interval
@@ -17,7 +19,7 @@ __all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of"]
 
 KINDS = {"gan": "GAN", "autoencoder": "VAE"}  # names for people; other kinds print as they are
 _FIRST = ("gan", "autoencoder", "diffusion")
-_ARROWS = {"lower": "↓", "higher": "↑"}
+_ARROWS: dict[Direction, str] = {"lower": "↓", "higher": "↑"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Column:
         """The better direction, or nothing for a metric that this version does not have."""
         return _describe(self.spec)[1]
 
+    @property
+    def better(self) -> Direction | None:
+        """The better direction in a word; None for a metric that this version does not have."""
+        return next((word for word, arrow in _ARROWS.items() if arrow == self.arrow), None)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -71,10 +78,29 @@ class Row:
         """How many cells ran to their end."""
         return sum(record.status == "ok" for record in self.present)
 
+    @property
+    def trainings(self) -> set[int]:
+        """The training seeds."""
+        return {cell.sample.train.seed for cell in self.cells}
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the row has a place among others: every cell ran, and it is no reference."""
+        return self.kind != "reference" and self.ok == len(self.cells)
+
     def mean(self, field: Callable[[Record], float | None]) -> float | None:
         """Mean of a counter or timing over the seeds that have it."""
         values = [v for v in map(field, self.present) if v is not None]
         return sum(values) / len(values) if values else None
+
+    def trained(self, spec: MetricSpec) -> dict[int, float]:
+        """The metric by training seed: the mean over the sampling seeds that have it."""
+        trainings: dict[int, list[float]] = {}
+        for record in self.present:
+            if _scored(record, spec):
+                seed = record.cell.sample.train.seed
+                trainings.setdefault(seed, []).append(record.scores[spec.id].value)
+        return {seed: sum(values) / len(values) for seed, values in trainings.items()}
 
     def score(self, spec: MetricSpec) -> Value | None:
         """The metric over the seeds that have it.
@@ -88,11 +114,8 @@ class Row:
         if len(found) == 1:
             score = found[0][1]
             return Value(score.value, score.ci95, score.method)
-        trainings: dict[int, list[float]] = {}
-        for record, score in found:
-            trainings.setdefault(record.cell.sample.train.seed, []).append(score.value)
-        what = "training" if len(trainings) > 1 else "sampling"
-        means = [sum(v) / len(v) for v in trainings.values()]
+        means = list(self.trained(spec).values())
+        what = "training" if len(means) > 1 else "sampling"
         values = means if len(means) > 1 else [score.value for _, score in found]
         mean, _, interval = mean_interval(values)
         return Value(mean, interval, f"Student t over {len(values)} {what} seeds")
@@ -148,19 +171,12 @@ def _sorted(known: Mapping[str, Record]) -> list[str]:
 
 def facts(cell: Cell) -> dict[str, Any]:
     """Everything in a cell but its seeds, flat: `{"config.lr": 0.001, "n": 360, ...}`."""
-    flat: dict[str, Any] = {}
-
-    def walk(path: str, value: Any) -> None:
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                walk(f"{path}.{name}" if path else str(name), inner)
-        else:
-            flat[path.removeprefix("sample.").removeprefix("train.")] = value
-
     dump = cell.model_dump(mode="json")
     del dump["sample"]["seed"], dump["sample"]["train"]["seed"]
-    walk("", dump)
-    return flat
+    return {
+        path.removeprefix("sample.").removeprefix("train."): value
+        for path, value in differences.flat(dump).items()
+    }
 
 
 def _base(cell: Cell) -> tuple[str, list[str]]:

@@ -5,20 +5,22 @@ people need (headers, notes) lies in `frame.attrs`, so that a frame can be filte
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genbench.record import Record
+from genbench.report.forms import Format, csv, printed
 from genbench.report.notes import CAPTION, Note, notes, reason
+from genbench.report.ranking import NOTE, Rank, grouped, interval, shown
 from genbench.report.rows import KINDS, Column, Row, collect, columns_of
-from genbench.report.text import clean, code, compact, latex, markdown, measured
-from genbench.spec import Cell, ConfigError, nearest
+from genbench.report.text import clean, compact, measured
+from genbench.spec import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Format", "frame", "render"]
+__all__ = ["COUNTS", "Format", "frame", "human", "render"]
 
-Format = Literal["text", "markdown", "csv", "latex"]
+_WORDS = ("kind", "model", "status")  # the other columns are numbers
 _REASON = 48  # characters of a failure's reason inside the table; the notes have all of it
 
 
@@ -30,7 +32,7 @@ class _Count(NamedTuple):
     of: Callable[[Record], float | None]
 
 
-_COUNTS = (
+COUNTS = (
     _Count("nfe", "NFE", lambda r: r.counters.nfe),
     _Count("ms_per_image", "ms/image", lambda r: r.timings.ms_per_image),
     _Count("params", "params", lambda r: r.counters.params),
@@ -53,9 +55,10 @@ def frame(
     """The leaderboard as numbers.
 
     Columns: kind, model, baseline, dataset, task, weights, seeds (how many were asked for),
-    seeds_ok, then ID, "ID ci95 low", "ID ci95 high" for each metric id, then nfe, ms_per_image,
-    params, train_images, train_steps, train_flops, train_seconds (means over the seeds), ended_by,
-    status, reason, cells (keys). Missing numbers are NaN.
+    seeds_ok, then ID, "ID ci95 low", "ID ci95 high", "ID rank low", "ID rank high" for each metric
+    id (places by that metric, see `ranking`, of rows of one dataset and task), then nfe,
+    ms_per_image, params, train_images, train_steps, train_flops, train_seconds (means over the
+    seeds), ended_by, status, reason, cells (keys). Missing numbers are NaN.
 
     Args:
         records: The results; their order does not matter.
@@ -69,22 +72,56 @@ def frame(
     columns = columns_of(rows)
     shown = {cell.key for row in rows for cell in row.cells}
     left_out = len({record.key for record in records} - shown)
-    names = [n for c in columns for n in _names(c.name)]
+    names = [n for c in columns for n in (*_names(c.name), *_rank_names(c.name))]
     head = ["kind", "model", "baseline", "dataset", "task", "weights", "seeds", "seeds_ok"]
-    tail = [*(c.name for c in _COUNTS), "ended_by", "status", "reason", "cells"]
+    tail = [*(c.name for c in COUNTS), "ended_by", "status", "reason", "cells"]
     table = pd.DataFrame([_numbers(r, columns) for r in rows], columns=[*head, *names, *tail])
+    for column in columns:
+        places = _places(rows, column)
+        low, high = _rank_names(column.name)
+        table[low] = pd.array([None if p is None else p.low for p in places], dtype="Int64")
+        table[high] = pd.array([None if p is None else p.high for p in places], dtype="Int64")
     for name in ("nfe", "params", "train_images", "train_steps"):
         if (table[name].dropna() % 1 == 0).all():  # counts print as counts, not as "469.0"
             table[name] = table[name].astype("Int64")
     table.attrs = {
         "metrics": {c.name: " ".join((c.header, c.arrow)).strip() for c in columns},
-        "notes": notes(rows, columns, left_out),
+        "notes": [*_rank_notes(table, rows, columns), *notes(rows, columns, left_out)],
     }
     return table
 
 
+def _rank_notes(
+    table: "pd.DataFrame", rows: Sequence[Row], columns: Sequence[Column]
+) -> list[Note]:
+    """What the places mean, where there are any."""
+    if not columns or table[_rank_names(columns[0].name)[0]].count() < 2:
+        return []
+    texts = [f"rank: by {columns[0].header}; {NOTE}."]
+    if any(row.ranked and len(row.trainings) == 1 for row in rows):
+        texts.append(
+            "Intervals of rows with one training seed are over samples alone: training again "
+            "moves a score by more than they say."
+        )
+    return [(text, "") for text in texts]
+
+
 def _names(metric: str) -> tuple[str, str, str]:
     return metric, f"{metric} ci95 low", f"{metric} ci95 high"
+
+
+def _rank_names(metric: str) -> tuple[str, str]:
+    return f"{metric} rank low", f"{metric} rank high"
+
+
+def _places(rows: Sequence[Row], column: Column) -> list[Rank | None]:
+    """The places by one metric among rows of one dataset and task."""
+    if column.better is None:
+        return [None] * len(rows)
+    values = [row.score(column.spec) if row.ranked else None for row in rows]
+    ends = [None if v is None else interval(v.value, v.ci95) for v in values]
+    trains = [row.cells[0].sample.train for row in rows]
+    return grouped(ends, [(t.dataset, t.data, t.task) for t in trains], column.better)
 
 
 def _numbers(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
@@ -104,7 +141,7 @@ def _numbers(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
         if found is not None:
             low, high = found.ci95 or (None, None)
             numbers |= zip(_names(column.name), (found.value, low, high), strict=True)
-    numbers |= {count.name: row.mean(count.of) for count in _COUNTS}
+    numbers |= {count.name: row.mean(count.of) for count in COUNTS}
     ended = {r.counters.ended_by for r in row.present if r.counters.ended_by}
     numbers["ended_by"] = clean("+".join(sorted(ended)))
     numbers["status"], numbers["reason"] = _status(row)
@@ -130,20 +167,29 @@ def render(frame: "pd.DataFrame", fmt: Format) -> str:
     """A leaderboard as text that ends in a newline.
 
     "text", "markdown" and "latex" are for people: compact numbers, ± half-width, notes.
-    "csv" is the frame: raw numbers, each metric as value and interval ends.
+    "csv" is the frame: raw numbers, each metric as value and interval ends; words that a
+    spreadsheet would run as a formula have an apostrophe before them.
 
     Raises:
         ConfigError: If there is no format `fmt`.
     """
     if fmt == "csv":
-        return frame.to_csv(index=False, lineterminator="\n")
-    writers = {"text": _text, "markdown": _markdown, "latex": _latex}
-    if fmt not in writers:
-        raise ConfigError(f"report: no format {fmt!r}; {nearest(fmt, get_args(Format))}")
-    return writers[fmt](_human(frame), frame.attrs.get("notes", []))
+        return csv(frame)
+    return printed(human(frame), fmt, _WORDS, CAPTION, frame.attrs.get("notes", []))
 
 
-def _human(frame: "pd.DataFrame") -> "pd.DataFrame":
+def _rank(frame: "pd.DataFrame", metric: str) -> dict[str, list[str]]:
+    """The column of places by one metric, where there are two rows to tell apart."""
+    import pandas as pd
+
+    low, high = _rank_names(metric)
+    if low not in frame or frame[low].count() < 2:
+        return {}
+    ends = zip(frame[low].array, frame[high].array, strict=True)
+    return {"rank": [shown(None if a is pd.NA else Rank(int(a), int(b))) for a, b in ends]}
+
+
+def human(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The same rows as strings that people read, unescaped."""
     import pandas as pd
 
@@ -154,57 +200,13 @@ def _human(frame: "pd.DataFrame") -> "pd.DataFrame":
     if (frame["seeds"] > 1).any():
         pairs = zip(frame["seeds_ok"], frame["seeds"], strict=True)
         table["seeds"] = [str(n) if ok == n else f"{ok}/{n}" for ok, n in pairs]
-    for metric, header in frame.attrs.get("metrics", {}).items():
+    metrics = frame.attrs.get("metrics", {})
+    table |= _rank(frame, next(iter(metrics), ""))
+    for metric, header in metrics.items():
         triples = zip(*(frame[name] for name in _names(metric)), strict=True)
         table[header] = [measured(v, None if pd.isna(a) else (a, b)) for v, a, b in triples]
-    for name, header, _ in _COUNTS:
+    for name, header, _ in COUNTS:
         table[header] = [compact(None if pd.isna(v) else float(v)) for v in frame[name]]
     states = zip(frame["status"], frame["reason"], strict=True)
     table["status"] = [f"{s}: {clean(why, _REASON)}" if why else s for s, why in states]
     return pd.DataFrame(table, dtype=object)
-
-
-def _escaped(table: "pd.DataFrame", escape: Callable[[str], str]) -> "pd.DataFrame":
-    return table.map(escape).rename(columns=escape)
-
-
-def _left(table: "pd.DataFrame") -> list[bool]:
-    """Which columns are words (left aligned); the others are numbers."""
-    return [name in ("kind", "model", "status") for name in table.columns]
-
-
-def _text(table: "pd.DataFrame", remarks: Sequence[Note]) -> str:
-    if table.empty:
-        return "No cells.\n"
-    for name, left in zip(list(table.columns), _left(table), strict=True):
-        if left:  # to_string aligns to the right: pad words, headers too
-            width = max(len(name), *table[name].str.len())
-            table[name] = table[name].str.ljust(width)
-            table = table.rename(columns={name: name.ljust(width)})
-    lines = [line.rstrip() for line in table.to_string(index=False, max_colwidth=None).split("\n")]
-    lines += ["", CAPTION, *(" ".join(note).strip() for note in remarks)]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown(table: "pd.DataFrame", remarks: Sequence[Note]) -> str:
-    if table.empty:
-        return "No cells.\n"
-    align = ["left" if left else "right" for left in _left(table)]
-    body = _escaped(table, markdown)
-    # Without disable_numparse tabulate would rewrite numbers, and "1e5" as a name too.
-    lines = [body.to_markdown(index=False, disable_numparse=True, colalign=align), "", CAPTION, ""]
-    for text, command in remarks:
-        lines.append(f"- {markdown(text)}" + (f" {code(command)}" if command else ""))
-    return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _latex(table: "pd.DataFrame", remarks: Sequence[Note]) -> str:
-    align = "".join("l" if left else "r" for left in _left(table))
-    body = _escaped(table, latex).style.hide(axis="index")
-    caption = latex(CAPTION)
-    tabular = body.to_latex(
-        hrules=True, column_format=align, position_float="centering", caption=caption
-    )
-    # Comments need no escaping, only one line each; `clean` made every note one line.
-    comments = [f"% {' '.join(note).strip()}" for note in remarks]
-    return "\n".join(["% Needs \\usepackage{booktabs}.", *comments, tabular.rstrip("\n")]) + "\n"

@@ -4,7 +4,17 @@ import math
 import re
 import unicodedata
 
-__all__ = ["clean", "code", "compact", "latex", "markdown", "measured", "natural", "slug"]
+__all__ = [
+    "clean",
+    "code",
+    "compact",
+    "inert",
+    "latex",
+    "markdown",
+    "measured",
+    "natural",
+    "slug",
+]
 
 DASH = "–"  # a value that does not exist
 _UNITS = ("", " k", " M", " G", " T", " P", " E")
@@ -13,6 +23,7 @@ _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
 )
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -59,8 +70,21 @@ def code(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """`text` for LaTeX; characters that a plain pdflatex has no glyph for become "?"."""
-    return "".join(_LATEX.get(c, c if ord(c) < 256 else "?") for c in text)
+    """`text` for LaTeX; characters that a plain pdflatex has no glyph for become "?".
+
+    A first "[" or "*" is put in braces: after the end of a line, LaTeX reads it as an option.
+    """
+    words = "".join(_LATEX.get(c, c if ord(c) < 256 else "?") for c in text)
+    return f"{{{words[0]}}}{words[1:]}" if words[:1] in ("[", "*") and words else words
+
+
+def inert(text: str) -> str:
+    """`text` for a cell of a CSV file: an apostrophe before what spreadsheets run as a formula.
+
+    Those are the texts that start with = + - @, their full-width forms, a tab or a line break
+    (OWASP, "CSV Injection").
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def slug(text: str) -> str:
