@@ -32,7 +32,8 @@ __all__ = ["entry", "main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    0 ok, 2 wrong usage or configuration, 3 some cells failed, 130 interrupted.
+    0 ok, 1 regressed or different, 2 wrong usage or configuration, 3 some cells failed, 4
+    inconclusive, 5 nothing comparable, 130 interrupted.
     """
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
@@ -60,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="genbench",
         description="Train, sample and score image generative models under one budget.",
-        epilog="exit codes: 0 ok, 2 usage or configuration, 3 some cells failed, 130 interrupted",
+        epilog="exit codes: 0 ok, 1 regressed or different, 2 usage or configuration, 3 some cells "
+        "failed, 4 inconclusive, 5 nothing comparable, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"genbench {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -63,13 +63,6 @@ class Outcome:
     information: list[Information] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
 
-    def settle(self, earlier: Mapping[str, Finding]) -> None:
-        """Keep what earlier looks decided: a decision is not taken back."""
-        self.findings = [
-            earlier[f.cell] if f.cell in earlier and f.metric == earlier[f.cell].metric else f
-            for f in self.findings
-        ]
-
 
 @dataclass(frozen=True)
 class _Test:

@@ -72,42 +72,31 @@ def gate(store: Store, bank: Bank, wanted: Settings, run: Run | None) -> Outcome
     Returns:
         The outcome, or None when the user stopped it.
     """
-    added, decided = Added(store), dict[str, Finding]()
+    added = Added(store)
     rows = rows_of(store)
     stuck = {row.label: _stuck(row, bank, added, run is not None) for row in rows}
 
     def looks(name: str) -> int:
         return 1 if stuck[name] and not added.of(name) else LOOKS
 
-    look = 0
-    while True:
+    for look in range(LOOKS):
         outcome = judge(bank, [added.seen(row, look) for row in rows], wanted, looks)
-        outcome.settle(decided)
         open_ = _open(outcome, bank)
-        still = {f.cell for f in open_}
-        decided = {f.cell: f for f in _gated(outcome, bank) if f.cell not in still}
-        there = [row for row in rows if row.label in still]
-        more = [row for row in there if _can_go_on(row, look, added, stuck)]
+        more = [r for r in rows if r.label in open_ and _can_go_on(r, look, added, stuck)]
         if not more or look == LOOKS - 1:
-            return _explained(outcome, still, stuck, added)
-        look += 1
-        todo = _planned(store, more, added, look)
+            break
+        todo = _planned(store, more, added, look + 1)
         if todo and (run is None or not run(*todo)):
             return None
         rows = rows_of(store)
-        for row in there:  # what could not go on has had its last look
-            if row.label not in {m.label for m in more}:
-                decided[row.label] = next(f for f in open_ if f.cell == row.label)
+    return _explained(outcome, open_, stuck, added)
 
 
-def _gated(outcome: Outcome, bank: Bank) -> list[Finding]:
-    """The findings on quality: those whose metric is no counter."""
+def _open(outcome: Outcome, bank: Bank) -> set[str]:
+    """Rows whose quality is undecided; one that is decided gets no seeds and so stays decided."""
     counters = {row.name: row.counters for row in bank.rows}
-    return [f for f in outcome.findings if f.metric not in counters[f.cell]]
-
-
-def _open(outcome: Outcome, bank: Bank) -> list[Finding]:
-    return [f for f in _gated(outcome, bank) if f.verdict == "INCONCLUSIVE"]
+    undecided = (f for f in outcome.findings if f.verdict == "INCONCLUSIVE")
+    return {f.cell for f in undecided if f.metric not in counters[f.cell]}
 
 
 def _stuck(row: Row, bank: Bank, added: Added, may_run: bool) -> str:

@@ -8,7 +8,8 @@ from gate_samples import BANKED, SAME, UNCLEAR, WORSE, bank, cell, folder, real,
 from genbench.cli import common, main, running
 from genbench.gate.bank import Bank
 from genbench.gate.judge import Settings
-from genbench.gate.looks import gate
+from genbench.gate.looks import Added, gate
+from genbench.gate.match import rows_of
 from genbench.gate.rule import decide
 from genbench.registry import version
 from genbench.store import Store
@@ -116,6 +117,9 @@ def test_added_seeds_stay_apart_when_the_suite_is_planned_again(banked, tmp_path
     runner = Runner(store)
     assert gate(store, banked, WANTED, runner).findings == first.findings and not runner.ran
     assert len(store.plan()[1]) == len(records) + 4
+    row = rows_of(store)[0]
+    seen = [[c.sample.train.seed for c in Added(store).seen(row, k).cells] for k in range(3)]
+    assert seen == [[0, 1, 2], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6]]
     third = by_cell(gate(store, banked, WANTED, None))  # and nothing had to be run for it
     assert third["vae"] == by_cell(first)["vae"]
 
@@ -144,10 +148,12 @@ def test_a_seed_that_fails_is_missing(banked, tmp_path) -> None:
         return True
 
     outcome = gate(store, banked, WANTED, run)
-    assert (
-        outcome.findings[0].verdict == "MISSING"
-        and "seed 3: timeout" in outcome.findings[0].reason
-    )
+    first = outcome.findings[0]
+    assert first.verdict == "MISSING" and "seed 3: timeout" in first.reason
+    runner = Runner(store, vae=(4.3, 4.2, 4.2, 4.25))
+    again = gate(store, banked, WANTED, runner)  # a seed that failed is run again
+    assert again.findings[0].verdict == "INCONCLUSIVE"
+    assert [seed for _, seed, _ in runner.ran] == [3, 4, 5, 6]
 
 
 def test_other_code_than_the_records_cannot_run_more(banked, tmp_path) -> None:
