@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="genbench",
         description="Train, sample and score image generative models under one budget.",
-        epilog="exit codes: 0 ok, 1 regressed or different, 2 usage or configuration, 3 some cells "
-        "failed, 4 inconclusive, 5 nothing comparable, 130 interrupted",
+        epilog="exit codes: 0 ok, 1 regressed or different, 2 usage or configuration, 3 some "
+        "cells failed, 4 inconclusive, 5 nothing comparable, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"genbench {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

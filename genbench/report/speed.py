@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from genbench.report import published
+from genbench.report import forms, published
 from genbench.report.curves import Picture, draw
 from genbench.report.notes import CAPTION
 from genbench.report.speed_grid import by_noise
@@ -150,7 +150,7 @@ def render(result: "SpeedResult", fmt: Format) -> str:
         ConfigError: If there is no format `fmt`.
     """
     if fmt == "csv":
-        return frame(result).to_csv(index=False, lineterminator="\n")
+        return forms.csv(frame(result))
     writers = {"text": _text, "markdown": _markdown, "latex": _latex}
     if fmt not in writers:
         raise ConfigError(f"speed: no format {fmt!r}; {nearest(fmt, get_args(Format))}")
