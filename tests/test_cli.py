@@ -262,6 +262,8 @@ def start(path: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [*command, "--out", str(out), *SLOW], env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
