@@ -1,5 +1,5 @@
-"""The command line: results on stdout, progress on stderr; only `run`, `eval` and `speed`
-load torch."""
+"""The command line: results on stdout, progress on stderr; only `run`, `eval`, `speed` and
+`data` load torch."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genbench import __version__
-from genbench.cli import compare, evaluate, gate, report, reproduce, running, speed
+from genbench.cli import compare, data, evaluate, gate, report, reproduce, running, speed
 from genbench.cli.common import (
     CELLS_FAILED,
     INTERRUPTED,
@@ -91,10 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     again = reproduce.add_parser(verbs)
     beside = compare.add_parser(verbs)
     gate.add_parsers(verbs)
+    images = data.add_parser(verbs)
     doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
     doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
     doctor.set_defaults(command=_doctor)
-    for verb in (ls, run, scoring, timing, tables, again, beside, doctor):
+    for verb in (ls, run, scoring, timing, tables, again, beside, images, doctor):
         verb.add_argument("--json", action="store_true", help="JSON on stdout")
     return parser
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["MAX_SIZE", "NAMES", "DatasetId", "parse_id"]
+__all__ = ["MAX_SIZE", "NAMES", "SCENE_SIZES", "DatasetId", "parse_id"]
 
-NAMES = ("cifar10", "digits", "fashion_mnist", "imagefolder", "mnist")
+NAMES = ("cifar10", "digits", "fashion_mnist", "imagefolder", "mnist", "scenes")
 MAX_SIZE = 4096
+SCENE_SIZES = (16, 128)  # scenes are drawn at their size, not resized
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def parse_id(text: str) -> DatasetId:
     if colon:
         raise ConfigError(
             f"dataset {text!r}: only imagefolder takes a path; {name}'s place is set by data.root"
+        )
+    low, high = SCENE_SIZES
+    if name == "scenes" and size is not None and not low <= size <= high:
+        raise ConfigError(
+            f"dataset {text!r}: scenes come in {low} to {high} pixels, not {size}, e.g. scenes@32"
         )
     return DatasetId(name, None, size)
 

@@ -16,6 +16,7 @@ _ABOUT = {
     "fashion_mnist": "70,000 grey pictures of clothes in 10 classes, 28x28 (torchvision)",
     "imagefolder": "imagefolder:PATH@SIZE: your images, with class folders or without",
     "mnist": "70,000 grey handwritten digits, 28x28 (torchvision)",
+    "scenes": "12,000 drawn scenes of coloured shapes, 16x16 to 128x128: needs no files",
 }
 
 
@@ -45,7 +46,7 @@ def available(name: str, root: Path | None = None) -> bool:
     parsed = parse_id(name)
     if parsed.path is not None:
         return parsed.path.is_dir()
-    if parsed.name == "digits":
+    if parsed.name in ("digits", "scenes"):
         return True
     from genbench.data.vision import at_hand  # imports NumPy, which listing names does without
 
@@ -71,8 +72,8 @@ def load(name: str, split: str, *, root: Path | None = None) -> Dataset:
     """A split of a dataset, whole in memory as uint8 whatever the size of its images.
 
     With `@SIZE` every dataset follows one rule: centre crop to a square, then Pillow's antialiased
-    bicubic filter. A second call in the same process returns the same object while it is among the
-    last few that were loaded.
+    bicubic filter; only scenes are drawn at that size. A second call in the same process returns
+    the same object while it is among the last few that were loaded.
 
     Args:
         name: Dataset id, e.g. "mnist@32".
@@ -94,7 +95,7 @@ def _load(name: str, split: str, root: Path, fingerprint: str) -> Dataset:
     # `fingerprint` only tells the cache when a folder's files have changed
     import torch
 
-    from genbench.data import digits, folder, vision
+    from genbench.data import digits, folder, scenes, vision
     from genbench.data.resize import RULE, resize_all
 
     parsed = parse_id(name)
@@ -103,9 +104,11 @@ def _load(name: str, split: str, root: Path, fingerprint: str) -> Dataset:
     elif parsed.name == "digits":
         pixels, targets, notes = digits.read(split)
         classes = digits.CLASSES
+    elif parsed.name == "scenes":
+        pixels, targets, classes, notes = scenes.read(split, parsed.size)
     else:
         pixels, targets, classes, notes = vision.read(parsed.name, split, root)
-    if parsed.size is not None:
+    if parsed.size is not None and parsed.name != "scenes":
         pixels = resize_all(pixels, parsed.size)
         notes["resize"] = f"{RULE} to {parsed.size}"
     # a copy, since NumPy may hold memory that must not be written to
