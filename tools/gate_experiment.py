@@ -184,7 +184,8 @@ def report(rows: Sequence[tuple[str, dict[str, Any]]], images: int) -> str:
         "average came out as PASS (-8 %), ten times the learning rate was better but for one seed "
         "that diverged, and a shift of 20 levels instead of 40 stayed INCONCLUSIVE (+14 %, 7 "
         "seeds). At a constant rate with two blocks instead of four, alone, with a learning rate "
-        "of 5e-3 or with batches of 32, no moving average cost less than the spread between seeds.",
+        "of 5e-3 or with batches of 32, no moving average cost less than the spread between "
+        "seeds.",
         "",
         "| candidate | verdict | seeds | change of FD | bound | detectable | counters moved |",
         "|---|---|---:|---:|---:|---:|---|",
@@ -209,8 +210,8 @@ def report(rows: Sequence[tuple[str, dict[str, Any]]], images: int) -> str:
         f"False alarms: {honest.count('REGRESSED')} of {len(honest)} reruns of unchanged code "
         f"({honest.count('PASS')} PASS, {honest.count('INCONCLUSIVE')} INCONCLUSIVE).",
         "",
-        f"Machine: {facts['processor']}, {facts['cores']} cores, torch {facts['torch']}, table written at commit "
-        f"{(commit or 'none')[:12]}{' with changes' if dirty else ''}.",
+        f"Machine: {facts['processor']}, {facts['cores']} cores, torch {facts['torch']}, "
+        f"table written at commit {(commit or 'none')[:12]}{' with changes' if dirty else ''}.",
         "",
     ]
     return "\n".join(lines)
