@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genbench.report import published
+from genbench.report.published import number, read_checked
 from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import pandas as pd
 
 __all__ = ["COLUMNS", "METRICS", "UNKNOWN", "datasets", "figures", "load"]
@@ -75,32 +78,13 @@ def load(path: Path | None = None) -> "pd.DataFrame":
     return pd.concat([*tables, _ddim()], ignore_index=True)
 
 
-def _read(source: object, where: str) -> "pd.DataFrame":
-    import pandas as pd
-
-    with source.open("r", encoding="utf-8") as file:  # type: ignore[attr-defined]
-        try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"{where}: not a table with commas: {said}") from None
-    if list(table.columns) != list(COLUMNS):
-        missing = [c for c in COLUMNS if c not in table.columns]
-        unknown = [str(c) for c in table.columns if c not in COLUMNS]
-        what = f"no column {missing[0]!r}" if missing else "columns out of order"
-        if unknown:
-            what = f"unknown column {unknown[0]!r}; {nearest(unknown[0], COLUMNS)}"
-        raise ConfigError(f"{where}: {what}; expected {','.join(COLUMNS)}")
-    for line, cells in enumerate(table.itertuples(index=False), start=2):
-        _check(dict(zip(COLUMNS, cells, strict=True)), f"{where}, line {line}")
+def _read(source: "Path | Traversable", where: str) -> "pd.DataFrame":
+    keys = [c for c in COLUMNS if c not in ("value", "spread", "note")]
+    table = read_checked(source, where, COLUMNS, keys, _check)
     values = zip(table["value"], table["spread"], strict=True)
     table["printed"] = [f"{v} ± {half}" if half else v for v, half in values]
-    keys = [c for c in COLUMNS if c not in ("value", "spread", "note")]
-    twice = table[table.duplicated(keys)]
-    if not twice.empty:
-        raise ConfigError(f"{where}, line {twice.index[0] + 2}: this figure stands there before")
     for name in ("steps", "value", "spread", "n_fake"):
-        table[name] = [_number(text) for text in table[name]]
+        table[name] = [number(text) for text in table[name]]
     return table
 
 
@@ -117,20 +101,13 @@ def _check(row: dict[str, str], where: str) -> None:
                 f"{where}: {name} must be empty or a whole number from 1 on, not {row[name]!r}"
             )
     for name in ("value", "spread"):
-        if (row[name] or name == "value") and not 0 < _number(row[name]) < math.inf:
+        if (row[name] or name == "value") and not 0 < number(row[name]) < math.inf:
             raise ConfigError(f"{where}: {name} must be a positive number, not {row[name]!r}")
     if not _SOURCE.fullmatch(row["source"]):
         raise ConfigError(
             f"{where}: source must read 'arXiv:2010.02502 table 1' (the table is optional), "
             f"'owner/repository: file' or 'unknown', not {row['source']!r}"
         )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _ddim() -> "pd.DataFrame":

@@ -6,6 +6,7 @@ their order and their ratios compare.
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import pandas as pd
 
     from genbench.speed.result import Row
 
-__all__ = ["DATASET", "HEADER", "SOURCE", "load", "match", "ratio"]
+__all__ = ["DATASET", "HEADER", "SOURCE", "load", "match", "number", "ratio", "read_checked"]
 
 DATASET = "cifar10"  # whose figures stand beside the measured ones
 HEADER = "published FID (CIFAR-10)"
@@ -46,31 +49,55 @@ def load(path: Path | None = None) -> "pd.DataFrame":
         ConfigError: For a missing or unknown column, a figure that is not finite and positive, a
             row without a source, or two rows for one figure.
     """
-    import pandas as pd
-
     where = "published/ddim.csv" if path is None else str(path)
     source = resources.files("genbench") / "published" / "ddim.csv" if path is None else path
+    keys = [c for c in _COLUMNS if c not in ("value", "source")]
+    table = read_checked(source, where, _COLUMNS, keys, _check)
+    table["eta"] = [number(eta) for eta in table["eta"]]
+    table["steps"], table["value"] = table["steps"].astype(int), table["value"].astype(float)
+    return table
+
+
+def read_checked(
+    source: "Path | Traversable",
+    where: str,
+    columns: Sequence[str],
+    keys: Sequence[str],
+    check: Callable[[dict[str, str], str], None],
+) -> "pd.DataFrame":
+    """A CSV file of published figures, every cell still text.
+
+    Args:
+        source: The file.
+        where: What messages call it.
+        columns: Its columns, in order.
+        keys: Those that make a figure: no two rows have the same.
+        check: Refuses a row, which it is given with its line.
+
+    Raises:
+        ConfigError: For a file that is no table, other columns, a row that `check` refuses, or
+            two rows for one figure.
+    """
+    import pandas as pd
+
     with source.open("r", encoding="utf-8") as file:
         try:
             table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"{where}: not a table with commas: {said}") from None
-    if list(table.columns) != list(_COLUMNS):
-        missing = [c for c in _COLUMNS if c not in table.columns]
-        unknown = [str(c) for c in table.columns if c not in _COLUMNS]
+    if list(table.columns) != list(columns):
+        missing = [c for c in columns if c not in table.columns]
+        unknown = [str(c) for c in table.columns if c not in columns]
         what = f"no column {missing[0]!r}" if missing else "columns out of order"
         if unknown:
-            what = f"unknown column {unknown[0]!r}; {nearest(unknown[0], _COLUMNS)}"
-        raise ConfigError(f"{where}: {what}; expected {','.join(_COLUMNS)}")
+            what = f"unknown column {unknown[0]!r}; {nearest(unknown[0], columns)}"
+        raise ConfigError(f"{where}: {what}; expected {','.join(columns)}")
     for line, cells in enumerate(table.itertuples(index=False), start=2):
-        _check(dict(zip(_COLUMNS, cells, strict=True)), f"{where}, line {line}")
-    keys = [c for c in _COLUMNS if c not in ("value", "source")]
-    twice = table[table.duplicated(keys)]
+        check(dict(zip(columns, cells, strict=True)), f"{where}, line {line}")
+    twice = table[table.duplicated(list(keys))]
     if not twice.empty:
         raise ConfigError(f"{where}, line {twice.index[0] + 2}: this figure stands there before")
-    table["eta"] = [_number(eta) for eta in table["eta"]]
-    table["steps"], table["value"] = table["steps"].astype(int), table["value"].astype(float)
     return table
 
 
@@ -80,9 +107,9 @@ def _check(row: dict[str, str], where: str) -> None:
             raise ConfigError(f"{where}: {name} is empty")
     if not re.fullmatch(r"[1-9]\d*", row["steps"]):
         raise ConfigError(f"{where}: steps must be a whole number from 1 on, not {row['steps']!r}")
-    if not 0 < _number(row["value"]) < math.inf:
+    if not 0 < number(row["value"]) < math.inf:
         raise ConfigError(f"{where}: value must be a positive number, not {row['value']!r}")
-    if row["eta"] and not 0 <= _number(row["eta"]) <= 1:
+    if row["eta"] and not 0 <= number(row["eta"]) <= 1:
         raise ConfigError(f"{where}: eta must lie in 0 to 1 or be empty, not {row['eta']!r}")
     if row["variance"] not in ("", "large"):
         raise ConfigError(f"{where}: variance must be 'large' or empty, not {row['variance']!r}")
@@ -93,7 +120,8 @@ def _check(row: dict[str, str], where: str) -> None:
         )
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """The number, or NaN for a text that is none."""
     try:
         return float(text)
     except ValueError:
