@@ -1,10 +1,10 @@
 """Suites: which rows a table has. A TOML file and `key=value` changes become a list of cells."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,10 @@ from genbench.spec import (
     read_value,
 )
 
-__all__ = ["Row", "Suite", "changed", "load", "names", "plan"]
+if TYPE_CHECKING:
+    from genbench.api import Config, Options
+
+__all__ = ["Row", "Suite", "changed", "load", "names", "plan", "settings"]
 
 
 class Row(Spec):
@@ -227,6 +230,24 @@ def _metric(suite: Suite, name: str) -> MetricSpec:
     )
 
 
+def settings(
+    baseline: str, config: Mapping[str, Any], options: Mapping[str, Any]
+) -> "tuple[Config, Options]":
+    """A family's configuration and sampling options, checked, with defaults filled in.
+
+    Raises:
+        ConfigError: For an unknown or invalid one, or options that do not fit the configuration.
+    """
+    cls = registry.load(baseline)
+    checked = parse(cls.Config, config, baseline)
+    chosen = parse(cls.Options, options, f"{baseline} options")
+    try:
+        cls.check(checked, chosen)
+    except ValueError as error:
+        raise ConfigError(f"{baseline} options: {error}") from None
+    return checked, chosen
+
+
 def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
     from genbench.tasks import task
 
@@ -236,12 +257,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         raise ConfigError(
             f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
         )
-    config = parse(cls.Config, row.config, row.baseline)
-    options = parse(cls.Options, row.options, f"{row.baseline} options")
-    try:
-        cls.check(config, options)
-    except ValueError as error:
-        raise ConfigError(f"{row.baseline} options: {error}") from None
+    config, options = settings(row.baseline, row.config, row.options)
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
             f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"

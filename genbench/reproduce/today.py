@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genbench import data, features, metrics, registry
+from genbench import data, features, metrics, registry, suite
 from genbench.record import Record
 from genbench.report.text import clean
 from genbench.spec import Budget, Cell, ConfigError, MetricSpec, TrainSpec, parse
@@ -76,13 +76,7 @@ def _check(cell: Cell) -> None:
     from genbench.tasks import task
 
     sample, train = cell.sample, cell.sample.train
-    cls = registry.load(train.baseline)
-    config = parse(cls.Config, train.config, train.baseline)
-    options = parse(cls.Options, sample.options, f"{train.baseline} options")
-    try:
-        cls.check(config, options)
-    except ValueError as error:
-        raise ConfigError(f"{train.baseline} options: {error}") from None
+    suite.settings(train.baseline, train.config, sample.options)
     task(train.task)
     data.check(train.dataset)
 
