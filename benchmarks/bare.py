@@ -12,13 +12,13 @@ from genbench.train import build
 __all__ = ["evaluations", "untrained"]
 
 
-def untrained(name: str, size: int, device: str, **settings: Any) -> api.Baseline[Any]:
+def untrained(name: str, data: api.DataSpec, device: str, **settings: Any) -> api.Baseline[Any]:
     """A family with random weights, at its default settings but for these.
 
     Layers that start at 0 get weights too: an answer of 0 would hide what goes wrong after it.
     """
     cls = registry.load(name)
-    baseline = build(cls, cls.Config(**settings), api.DataSpec("digits", 1, size, 10), 0)
+    baseline = build(cls, cls.Config(**settings), data, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in baseline.parameters():

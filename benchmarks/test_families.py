@@ -23,7 +23,7 @@ FORWARDS = {  # image side, batch, settings
 def test_forward(rivals, device, case):
     """One evaluation of a denoiser, beside one product of square matrices with as many FLOPs."""
     size, batch, settings = FORWARDS[case]
-    net = untrained("ddpm", size, device, **settings).net
+    net = untrained("ddpm", api.DataSpec("bare", 1, size, 10), device, **settings).net
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 1, size, size, generator=generator).to(device)
     t = torch.full((batch,), 500, device=device)
@@ -43,13 +43,16 @@ def test_forward(rivals, device, case):
 
 @pytest.mark.parametrize("name", registry.families())
 def test_sampling(rivals, device, name):
-    """64 images of 8x8 from noise to pixels, beside the family's networks alone (if any)."""
-    baseline = untrained(name, 8, "cpu")
-    baseline.fit(data.load("digits", baseline.fit_split).images)
+    """64 small images from noise to pixels, beside the family's networks alone (if any)."""
+    dataset, task = tasks.example(registry.load(name).cond)
+    wanted, split = tasks.task(task), data.load(dataset, "test")
+    baseline = untrained(name, wanted.data_spec(split), "cpu")
+    baseline.fit(data.load(dataset, baseline.fit_split).images)
+    index, asked = torch.arange(64), wanted.questions(split)
+    if baseline.kind == "reference" and wanted.cond is not api.Unconditional:
+        baseline.fit_answers(asked.images, asked.condition(torch.arange(len(asked))))
     baseline.to(device)
-    index = torch.arange(64)
-    task = next(t for t in map(tasks.task, tasks.names()) if t.cond is baseline.cond)
-    cond = task.conditions(index, 10).to(device)
+    cond = asked.condition(index).to(device)
     options = {k: v for k, v in FAST.items() if k in baseline.Options.model_fields}
 
     def ours() -> Tensor:

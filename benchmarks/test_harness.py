@@ -12,12 +12,12 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genbench import api, data, registry
-from genbench.loop import Loop, images_to_float
+from genbench.loop import Loop
 from genbench.runtime import Runtime
 from genbench.sample import restore, sample
 from genbench.spec import Budget, SampleSpec, TrainSpec
 from genbench.store import Artifact, Store
-from genbench.tasks import task
+from genbench.tasks import Examples, to_float
 from genbench.train import build, to_arrays
 
 STEPS = 40
@@ -35,10 +35,7 @@ def model(name: str, dataset: data.Dataset):
 def test_training_loop_against_a_bare_loop(ratio, name):
     dataset = data.load("digits", "train")
     _, config, baseline, _ = model(name, dataset)
-    loop = Loop(
-        baseline, config, Budget(steps=10**9), 0, dataset.images, dataset.labels,
-        task("unconditional"),
-    )  # fmt: skip
+    loop = Loop(baseline, config, Budget(steps=10**9), 0, Examples(dataset.images))
     _, _, bare, _ = model(name, dataset)
     optimizers = bare.optimizers()
     params = {n: [p for g in o.param_groups for p in g["params"]] for n, o in optimizers.items()}
@@ -65,7 +62,7 @@ def test_training_loop_against_a_bare_loop(ratio, name):
         for _ in range(STEPS):
             rows = torch.arange(position, position + config.batch) % len(dataset.images)
             noise = api.Noise(0, range(position, position + config.batch), stream="train")
-            x = images_to_float(dataset.images[rows])
+            x = to_float(dataset.images[rows])
             bare.step(x, api.Unconditional(), noise, update)
             position += config.batch
             if average is not None:

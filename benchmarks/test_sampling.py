@@ -148,7 +148,7 @@ def pipeline(baseline: api.Baseline[Any], loop: str, batch: int, device: str):
 def test_loop_around_a_network(rivals, monkeypatch, device, loop, shape):
     """The family's `sample`, noise included; at most 1.05 of the network alone is the aim."""
     batch, size = SHAPES[shape]
-    baseline = untrained("ddpm", size, device, **NETWORKS[shape])
+    baseline = untrained("ddpm", api.DataSpec("digits", 1, size, 10), device, **NETWORKS[shape])
     index = torch.arange(batch, device=device)
 
     def noise() -> api.Noise:

@@ -17,7 +17,7 @@ The type of the condition is the kind of the task:
 | low_res (super-resolution)    | `LowRes(image)`          | image, its reduced version         |
 | edit                          | `Edit(source, amount)`   | edited image, source and strength  |
 
-The harness runs the first two; the other types are the contract for the tasks to come.
+`genbench.tasks` says how each is made of a dataset.
 """
 
 from abc import ABC, abstractmethod
@@ -60,8 +60,9 @@ class Condition:
     """A batch of conditions: every tensor field has the batch as its first dimension."""
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """The same condition with `fn` applied to every tensor."""
-        return replace(self, **{f.name: fn(getattr(self, f.name)) for f in fields(self)})
+        """The same condition with `fn` applied to every tensor; a field may be None."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: None if v is None else fn(v) for k, v in values.items()})
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
         return self.map(lambda t: t[rows])
@@ -99,11 +100,21 @@ class Paired(Condition):
 
 @dataclass(frozen=True)
 class ToDomain(Condition):
-    """A source image, its domain and the domain to move it to (both int64 of shape (B,))."""
+    """A source image, its domain and the domain to move it to.
+
+    In training x and the source are unpaired: x is another image, of the target domain.
+
+    Attributes:
+        source: float (B, C, H, W) in [-1, 1].
+        origin: int64 (B,), the source's domain, in [0, domains).
+        target: int64 (B,), another domain.
+        masks: bool (B, K, H, W), the source's instances, where the task asks for them.
+    """
 
     source: Tensor
     origin: Tensor
     target: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -176,12 +187,26 @@ class DataSpec:
         channels: 1 or 3.
         size: Height and width in pixels (images are square).
         classes: Number of classes, 0 if the data has no labels.
+        words: Of `Caption`: number of different tokens, the padding 0 included.
+        length: Of `Caption`: tokens of a caption.
+        source: Of `Paired`: channels of the source image, whose side is `size`.
+        factor: Of `LowRes`: by how much the side of the image is reduced.
+        kinds: Of `Layout`: number of classes of objects.
+        objects: Of `Layout`: the most objects of an image, K.
+        domains: Of `ToDomain`: number of domains.
     """
 
     name: str
     channels: int
     size: int
     classes: int = 0
+    words: int = 0
+    length: int = 0
+    source: int = 0
+    factor: int = 1
+    kinds: int = 0
+    objects: int = 0
+    domains: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -253,6 +278,18 @@ class Baseline(nn.Module, ABC, Generic[C]):
 
         Args:
             x: uint8 of shape (N, C, H, W).
+        """
+
+    def fit_answers(self, x: Tensor, cond: C) -> None:
+        """Look at the right answers once, after `fit`: for reference rows of conditional tasks.
+
+        Called where the task has conditions, with those that samples will be asked for: sample i
+        has condition i, and x_i is the answer of the split `fit_split`. What is kept must be a
+        buffer. A family that trains must not look.
+
+        Args:
+            x: uint8 of shape (N, C, H, W).
+            cond: Their conditions.
         """
 
     @classmethod

@@ -18,7 +18,7 @@ def examine(root: Path | None) -> dict[str, dict[str, str]]:
     Args:
         root: Where to look for data, besides the default places.
     """
-    named = [name for name in data.names() if name != "imagefolder"]
+    named = [name for name in data.names() if name not in data.FOLDERS]
     available = {name: data.available(name, root) for name in named}
     return {
         "machine": _machine(),
@@ -27,7 +27,7 @@ def examine(root: Path | None) -> dict[str, dict[str, str]]:
             name: "at hand" if there else "not here: downloaded on first use, or data.root=PATH"
             for name, there in available.items()
         }
-        | {"imagefolder": "any folder of images: imagefolder:PATH or imagefolder:PATH@SIZE"},
+        | {name: data.describe()[name] for name in data.FOLDERS},
         "extractors": {name: _extractor(name) for name in features.names()}
         | {name: _network(name) for name in features.NETWORKS},
         "suites": {name: _suite(name, available) for name in suite.names()},
@@ -83,7 +83,10 @@ def _network(name: str) -> str:
 
 
 def _suite(name: str, available: dict[str, bool]) -> str:
-    dataset = suite.load(name).dataset.partition("@")[0].partition(":")[0]
-    if available.get(dataset, True):
+    parts = suite.parts(name)
+    needed = {part.dataset.partition("@")[0].partition(":")[0]: part.optional for part in parts}
+    absent = {name: optional for name, optional in needed.items() if not available.get(name, True)}
+    if not absent:
         return "can run offline"
-    return f"needs {dataset}: a network, or data.root=PATH"
+    said = f"{', '.join(absent)}: a network, or data.root=PATH"
+    return f"can run offline, but for {said}" if all(absent.values()) else f"needs {said}"

@@ -21,20 +21,15 @@ from genbench import dist
 from genbench.api import Baseline, Config, Noise
 from genbench.noise import stream_key
 from genbench.spec import Budget, ConfigError, nearest
-from genbench.tasks import Task
+from genbench.tasks import Examples, to_float
 
-__all__ = ["Loop", "Meter", "NonFiniteError", "Stepper", "images_to_float"]
+__all__ = ["Loop", "Meter", "NonFiniteError", "Stepper"]
 
 _HISTORY_POINTS = 200  # of each loss curve
 
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient became NaN or infinite."""
-
-
-def images_to_float(images: Tensor) -> Tensor:
-    """uint8 in [0, 255] to float32 in [-1, 1]: x / 127.5 - 1."""
-    return images.to(torch.float32).mul_(1 / 127.5).sub_(1.0)
 
 
 def fold(seed: int, *names: object) -> int:
@@ -148,9 +143,7 @@ class Loop:
         config: Its configuration.
         budget: When to end.
         seed: Of data order and noise.
-        images: uint8 (N, C, H, W), on the model's device.
-        labels: int64 (N,) or None.
-        task: Makes the conditions.
+        examples: What to train on, on the model's device.
     """
 
     def __init__(
@@ -159,17 +152,15 @@ class Loop:
         config: Config,
         budget: Budget,
         seed: int,
-        images: Tensor,
-        labels: Tensor | None,
-        task: Task,
+        examples: Examples,
     ) -> None:
         self.baseline, self.config, self.budget, self.seed = baseline, config, budget, seed
-        self.images, self.labels, self.task = images, labels, task
+        self.examples, self.device = examples, examples.images.device
         self.meter, self.update = Meter(), Stepper(baseline, config)
         self.position = 0  # in the stream of training images
         self.losses: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
-        self._stream = Stream(len(images), seed, images.device)
+        self._stream = Stream(len(examples), seed, self.device)
         # by (images over all ranks, shape of one, phase): what a step costs on all ranks together
         self._flops: dict[tuple[int, tuple[int, ...], int | str | None], float] = {}
         self._per_step = max(1, len(self.update.optimizers))  # updates; each step measures it
@@ -216,9 +207,11 @@ class Loop:
         first, last = size * rank // ranks, size * (rank + 1) // ranks
         start, stop = self.position + first, self.position + last
         rows = self._stream.rows(start, stop)
-        x = images_to_float(self.images[rows])
-        cond = self.task.pairs(None if self.labels is None else self.labels[rows])
-        noise = Noise(self.seed, range(start, stop), stream="train", device=x.device)
+        index = range(start, stop)
+        pairing = Noise(self.seed, index, stream="task", device=self.device)
+        pixels, cond = self.examples.draw(rows, pairing)
+        x = to_float(pixels)
+        noise = Noise(self.seed, index, stream="train", device=self.device)
         self.update.progress, self.update.share = self.progress, (last - first) / size
         self.update.scale_learning_rate(self._learning_rate())
         _seed_dropout(fold(self.seed, "step", self.meter.steps, rank), x.device)
@@ -271,7 +264,7 @@ class Loop:
         """The same seconds on every rank, so that all ranks end together."""
         if dist.world_size() == 1 or self.budget.seconds is None:
             return seconds
-        value = torch.tensor([seconds], device=self.images.device)
+        value = torch.tensor([seconds], device=self.device)
         dist.sum_flat([value], 1 / dist.world_size())
         return float(value)
 

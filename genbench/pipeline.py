@@ -1,28 +1,29 @@
 """One cell through its four stages: train, sample, features, score. A failure becomes a record."""
 
-import hashlib
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from genbench import data, dist, features, metrics, registry
+from genbench import data, dist, registry
+from genbench.api import Baseline, Condition
 from genbench.environment import environment, peak_bytes, reset_peak
-from genbench.features import Extractor
-from genbench.metrics import FeatureSet
-from genbench.metrics.shared import prepare
 from genbench.record import Counters, Failure, Record, Timings
-from genbench.runtime import CellTimeoutError, Progress, Runtime, time_limit
-from genbench.sample import sample
-from genbench.spec import Cell, MetricSpec, content_key
+from genbench.runtime import CellTimeoutError, Runtime, time_limit
+from genbench.sample import more, sample
+from genbench.scoring import Scoring
+from genbench.spec import Cell, content_key
 from genbench.stats import Score
 from genbench.store import Artifact, Store, StoreError
+from genbench.tasks import asked
 from genbench.train import train
 
 __all__ = ["run_cell"]
@@ -95,8 +96,6 @@ class _Run:
     skipped: list[str] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    _sets: dict[str, FeatureSet] = field(default_factory=dict)
-    _extractors: dict[str, Extractor] = field(default_factory=dict)
 
     def record(self) -> Record:
         """Run every stage that is not done and collect what came of it."""
@@ -122,12 +121,19 @@ class _Run:
             lambda: train(cls, spec.train, self.dataset, self.store, self.runtime),
         )
         made = self._stage(
-            "sample", spec.key, lambda: sample(cls, spec, trained, self.store, self.runtime)
+            "sample",
+            spec.key,
+            lambda: sample(cls, spec, trained, self._asked(), self.store, self.runtime),
+        )
+        drawing = partial(self._more, cls, trained, made)
+        scoring = Scoring(
+            self.cell, made.tensors["images"], drawing, self.dataset, self.store, self.runtime
         )
         with self._timed("features"):
-            sets = {m: (self._made(m, made), self._real(m)) for m in self.cell.metrics}
+            scoring.look()
         with self._timed("score"):
-            scores = self._scores(sets)
+            scores = scoring.scores()
+        self.hashes |= scoring.hashes
         return self._collect(trained, made, scores, time.perf_counter() - begin)
 
     def _collect(
@@ -192,71 +198,20 @@ class _Run:
         self.hashes[f"{name}:{split}"] = loaded.hash
         return loaded
 
-    # --- features --------------------------------------------------------------------------------
+    def _asked(self) -> Callable[[Tensor], Condition]:
+        return asked(self.cell.sample.train.task, self.dataset, self.runtime.device)
 
-    def _extractor(self, metric: MetricSpec) -> Extractor:
-        name = "/".join(part for part in (metric.extractor, metric.protocol) if part)
-        if name not in self._extractors:
-            self._extractors[name] = features.load(name)
-        extractor = self._extractors[name]
-        self.hashes[metric.extractor] = extractor.sha256
-        if metric.weights and extractor.sha256 != metric.weights:
-            raise RuntimeError(f"the weights of {metric.extractor} changed since this was planned")
-        return extractor
-
-    def _made(self, metric: MetricSpec, made: Artifact) -> FeatureSet:
-        images = made.tensors["images"]
-        # by content: samples that were made again on another device have features of their own
-        source = hashlib.sha256(images.tobytes()).hexdigest()
-        return self._features(metric, source, lambda: images)
-
-    def _real(self, metric: MetricSpec) -> FeatureSet | None:
-        if not metric.reference:
-            return None
-        name, _, split = metric.reference.rpartition(":")
-        loaded = self.dataset(split, name)
-        return self._features(metric, loaded.hash, loaded.images.numpy)
-
-    def _features(self, metric: MetricSpec, source: str, images: Callable[[], Any]) -> FeatureSet:
-        """Features of a set of images, kept by what the images are and what looked at them."""
-        extractor = self._extractor(metric)
-        key = content_key([source, metric.extractor, metric.protocol, extractor.sha256])
-        if key not in self._sets:  # one object for all metrics, which may share work on it
-            self._sets[key] = self._feature_set(key, source, extractor, images)
-        return self._sets[key]
-
-    def _feature_set(
-        self, key: str, source: str, extractor: Extractor, images: Callable[[], Any]
-    ) -> FeatureSet:
-        found = self.store.get("features", key)
+    def _more(
+        self, cls: type[Baseline[Any]], trained: Artifact, made: Artifact, which: str
+    ) -> NDArray[np.uint8]:
+        """More samples that a metric asks for; see `sample.more`."""
+        spec = self.cell.sample
+        key = content_key([spec.key, which])
+        found = self.store.get("sample", key)
         if found is None:
-            tensors = self._extract(extractor, images())
-            found = Artifact(tensors, {"source": source, "extractor": extractor.name})
+            made_of = (cls, spec, trained, self._asked(), made.tensors["images"])
+            images = more(*made_of, which, self.runtime)
+            found = Artifact({"images": images}, {"of": spec.key, "which": which})
             if dist.rank() == 0:
-                self.store.put("features", key, found.tensors, found.info)
-        return FeatureSet(len(found.tensors["features"]), found.tensors)
-
-    def _extract(self, extractor: Extractor, images: Any) -> dict[str, Any]:
-        batch, n = self.runtime.batch, len(images)
-        parts: dict[str, list[Any]] = {}
-        begin = time.perf_counter()
-        for start in range(0, n, batch):
-            out = extractor(torch.from_numpy(images[start : start + batch]))
-            parts.setdefault("features", []).append(out.features.numpy())
-            if out.probs is not None:
-                parts.setdefault("probs", []).append(out.probs.numpy())
-            spent, done = time.perf_counter() - begin, min(start + batch, n)
-            rate = done / max(spent, 1e-9)
-            self.runtime.progress(Progress("features", done / n, rate, (n - done) / rate))
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-    def _scores(
-        self, sets: dict[MetricSpec, tuple[FeatureSet, FeatureSet | None]]
-    ) -> dict[str, Score]:
-        chosen = {spec: metrics.get(spec.name) for spec in sets}
-        options = {s: m.options.model_validate(dict(s.options)) for s, m in chosen.items()}
-        wanted = {chosen[spec].name: options[spec] for spec in sets}
-        both = [(made, real) for made, real in sets.values() if real is not None]
-        for made, real in both[:1]:  # a cell has one network and one reference
-            prepare(made, real, wanted)
-        return {s.id: chosen[s](made, real, options[s]) for s, (made, real) in sets.items()}
+                self.store.put("sample", key, found.tensors, found.info)
+        return found.tensors["images"]

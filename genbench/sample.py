@@ -3,24 +3,28 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genbench import dist
-from genbench.api import NFE, Baseline, DataSpec, Noise, count_nfe
+from genbench.api import NFE, Baseline, Condition, DataSpec, Noise, ToDomain, count_nfe
 from genbench.inputs.pixels import to_uint8
 from genbench.loop import NonFiniteError
 from genbench.runtime import Progress, Runtime
 from genbench.spec import ConfigError, SampleSpec
 from genbench.store import Artifact, Store
-from genbench.tasks import task
+from genbench.tasks import to_float
 from genbench.train import build, from_arrays
 
-__all__ = ["draw", "restore", "sample", "to_uint8"]
+__all__ = ["AGAIN", "REPEATED", "draw", "more", "restore", "sample", "to_uint8"]
+
+AGAIN, REPEATED = 3, 64  # more answers to a question, and questions that are asked again
 
 _KEEP_SECONDS = 1.0  # a batch that took less is made again rather than saved apart
 _SHORT = 0.1  # seconds; of batches that took less, the best is the time that is reported
@@ -51,17 +55,30 @@ def restore(
 
 
 def draw(
-    baseline: Baseline[Any], spec: SampleSpec, device: torch.device, classes: int, index: range
+    baseline: Baseline[Any],
+    spec: SampleSpec,
+    device: torch.device,
+    asked: Callable[[Tensor], Condition],
+    index: range,
+    stream: str = "sample",
 ) -> Tensor:
     """Samples `index` of `spec`, float (len(index), C, H, W) in [-1, 1].
+
+    Args:
+        baseline: In evaluation mode, on `device`.
+        spec: Seed, options and precision.
+        device: Where to compute.
+        asked: The conditions of samples by number, int64 (B,); see `tasks.asked`.
+        index: Which samples.
+        stream: Of noise; another one gives other samples for the same conditions.
 
     Raises:
         NonFiniteError: When a pixel is NaN or infinite.
         ValueError: When shape or range break the contract.
     """
     where = torch.arange(index.start, index.stop, device=device)
-    cond = task(spec.train.task).conditions(where, classes)
-    noise = Noise(spec.seed, where, stream="sample", device=device)
+    cond = asked(where)
+    noise = Noise(spec.seed, where, stream=stream, device=device)
     half = spec.train.config.get("precision") == "bfloat16"
     cast = torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
     with torch.inference_mode(), cast:
@@ -79,7 +96,12 @@ def draw(
 
 
 def sample(
-    cls: type[Baseline[Any]], spec: SampleSpec, trained: Artifact, store: Store, runtime: Runtime
+    cls: type[Baseline[Any]],
+    spec: SampleSpec,
+    trained: Artifact,
+    asked: Callable[[Tensor], Condition],
+    store: Store,
+    runtime: Runtime,
 ) -> Artifact:
     """Draw all samples of `spec` and keep them; batches that are there are not drawn again.
 
@@ -91,7 +113,7 @@ def sample(
     """
     device = torch.device(runtime.device)
     baseline = restore(cls, spec, trained, runtime.device)
-    drawing = partial(draw, baseline, spec, device, trained.info["data"]["classes"])
+    drawing = partial(draw, baseline, spec, device, asked)
     starts = range(0, spec.n, runtime.batch)
     batches = [range(a, min(a + runtime.batch, spec.n)) for a in starts]
     mine = batches[dist.rank() :: dist.world_size()]
@@ -129,6 +151,52 @@ def sample(
             store.drop("samples", _part(key, index))
     dist.barrier()
     return artifact
+
+
+def more(
+    cls: type[Baseline[Any]],
+    spec: SampleSpec,
+    trained: Artifact,
+    asked: Callable[[Tensor], Condition],
+    made: NDArray[np.uint8],
+    which: str,
+    runtime: Runtime,
+) -> NDArray[np.uint8]:
+    """More samples than the table's own, for metrics that look at how answers hang together.
+
+    "again": `AGAIN` more answers to each of the first `REPEATED` questions, with other noise.
+    "back": every sample moved back to the domain that its source is of; it goes in as it was
+    kept, in 8 bits, so that nothing can be hidden in its last digits.
+
+    Args:
+        made: The samples, uint8 (n, C, H, W).
+        which: "again" or "back".
+
+    Returns:
+        uint8 (K, AGAIN, C, H, W), K <= REPEATED, or (n, C, H, W).
+    """
+    device = torch.device(runtime.device)
+    baseline = restore(cls, spec, trained, runtime.device)
+
+    def returning(index: Tensor) -> ToDomain:
+        there = asked(index)
+        if not isinstance(there, ToDomain):
+            raise ConfigError(f"task {spec.train.task!r} has no way back to an origin")
+        source = to_float(torch.from_numpy(made)[index.cpu()]).to(device)
+        return replace(there, source=source, origin=there.target, target=there.origin, masks=None)
+
+    def drawn(n: int, stream: str, wanted: Callable[[Tensor], Condition]) -> NDArray[np.uint8]:
+        parts = []
+        for start in range(0, n, runtime.batch):
+            index = range(start, min(start + runtime.batch, n))
+            images = draw(baseline, spec, device, wanted, index, stream)
+            parts.append(to_uint8(images).cpu().numpy())
+        return np.concatenate(parts)
+
+    if which == "back":
+        return drawn(spec.n, "back", returning)
+    count = min(REPEATED, spec.n)
+    return np.stack([drawn(count, f"again/{r}", asked) for r in range(AGAIN)], axis=1)
 
 
 def _part(key: str, index: range) -> str:

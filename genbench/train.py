@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from genbench import dist
-from genbench.api import Baseline, Config, DataSpec
+from genbench.api import Baseline, Config, DataSpec, Unconditional
 from genbench.data import Dataset
 from genbench.loop import Loop, fold
 from genbench.runtime import Progress, Runtime
 from genbench.spec import TrainSpec
 from genbench.store import Artifact, Store
-from genbench.tasks import task
+from genbench.tasks import Task, task
 
 __all__ = ["build", "from_arrays", "to_arrays", "train"]
 
@@ -66,21 +66,14 @@ def train(
     device = torch.device(runtime.device)
     data = dataset("train")
     config = cls.Config.model_validate(spec.config)
-    described = DataSpec(spec.dataset, data.channels, data.size, len(data.classes))
+    wanted = task(spec.task)
+    described = wanted.data_spec(data)
     baseline = build(cls, config, described, spec.seed)
-    baseline.fit(dataset(cls.fit_split).images)
+    _fit(baseline, wanted, dataset)
     baseline.to(device).train()
-    labels = None if data.labels is None else data.labels.to(device)
+    examples = wanted.training(data).to(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        loop = Loop(
-            baseline,
-            config,
-            spec.budget,
-            spec.seed,
-            data.images.to(device),
-            labels,
-            task(spec.task),
-        )
+        loop = Loop(baseline, config, spec.budget, spec.seed, examples)
         saved = store.get("checkpoint", spec.key)
         if saved is not None:
             loop.load(from_arrays(saved.tensors, device), saved.info)
@@ -92,6 +85,16 @@ def train(
         store.drop("checkpoint", spec.key)
     dist.barrier()
     return artifact
+
+
+def _fit(baseline: Baseline[Any], wanted: Task, dataset: Callable[[str], Dataset]) -> None:
+    """Show the family what it may look at before training."""
+    split = dataset(baseline.fit_split)
+    baseline.fit(split.images)
+    if wanted.cond is not Unconditional and baseline.kind == "reference":
+        questions = wanted.questions(split)
+        index = torch.arange(len(questions))
+        baseline.fit_answers(questions.images, questions.condition(index))
 
 
 def _run(loop: Loop, spec: TrainSpec, store: Store, runtime: Runtime) -> None:

@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     import genbench
     from genbench import registry
     from genbench.api import DataSpec, Noise
+    from genbench.data import load
     from genbench.spec import SampleSpec
-    from genbench.tasks import task
+    from genbench.tasks import asked
     from genbench.train import build
 
     torch.set_num_threads(1)
@@ -44,7 +46,7 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     data = DataSpec(**request["data"])
     model = build(cls, cls.Config.model_validate(train.config), data, train.seed).eval()
     index = torch.arange(request["batch"])
-    cond = task(train.task).conditions(index, request["data"]["classes"])
+    cond = asked(train.task, partial(load, train.dataset))(index)
 
     def call() -> None:
         with torch.inference_mode():

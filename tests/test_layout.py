@@ -25,7 +25,7 @@ LAYERS = (
         "inputs",
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},
-    {"pipeline", "worker", "worker_clock"},
+    {"scoring", "pipeline", "worker", "worker_clock"},
     {"executors", "gate", "compare", "report", "reproduce", "speed", "console", "doctor"},
     {"cli", "pytest_plugin", "__main__"},
 )

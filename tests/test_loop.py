@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from genbench import api, registry
-from genbench.loop import Loop, NonFiniteError, Stream, images_to_float
+from genbench.loop import Loop, NonFiniteError, Stream
 from genbench.spec import Budget, ConfigError
-from genbench.tasks import task
+from genbench.tasks import Examples, to_float
 from genbench.train import build
 
 IMAGES = torch.randint(
@@ -53,9 +53,7 @@ class Conv(api.Baseline[api.Unconditional]):
 def loop(cls=Conv, budget=None, seed=0, images=IMAGES, **config):
     config = cls.Config(**{"batch": 8, **config})
     model = build(cls, config, api.DataSpec("toy", images.shape[1], images.shape[2]), seed).train()
-    return Loop(
-        model, config, budget or Budget(steps=10), seed, images, None, task("unconditional")
-    )
+    return Loop(model, config, budget or Budget(steps=10), seed, Examples(images))
 
 
 def run(made, steps=None):
@@ -298,7 +296,7 @@ def test_a_logged_loss_that_is_not_finite_is_refused():
 
 
 def test_pixels_map_to_the_range():
-    x = images_to_float(torch.tensor([0, 255, 127, 128], dtype=torch.uint8))
+    x = to_float(torch.tensor([0, 255, 127, 128], dtype=torch.uint8))
     torch.testing.assert_close(x, torch.tensor([-1.0, 1.0, -1 / 255, 1 / 255]), rtol=0, atol=1e-6)
 
 

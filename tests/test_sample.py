@@ -12,7 +12,10 @@ from genbench.runtime import Runtime
 from genbench.sample import draw, restore, sample, to_uint8
 from genbench.spec import ConfigError, SampleSpec
 from genbench.store import Store
+from genbench.tasks import asked
 from genbench.train import train
+
+NOTHING = asked("unconditional", lambda split: pytest.fail("no data is needed"))
 
 
 def trained(tmp_path, baseline="vae", **budget):
@@ -43,13 +46,13 @@ def test_samples_do_not_depend_on_the_batch(tmp_path, baseline, options, toleran
     wanted = SampleSpec(train=spec, options=full, n=70)
     model = restore(cls, wanted, artifact, "cpu")
     device = torch.device("cpu")
-    whole = draw(model, wanted, device, 10, range(70))
+    whole = draw(model, wanted, device, NOTHING, range(70))
     for size in (1, 7, 64):
         # every batch of 64, every 7th of 7, the ends for 1: each a different neighbourhood
         starts = range(0, 70, max(size, 23))
         for start in starts:
             index = range(start, min(start + size, 70))
-            part = draw(model, wanted, device, 10, index)
+            part = draw(model, wanted, device, NOTHING, index)
             torch.testing.assert_close(part, whole[start : index.stop], rtol=0, atol=tolerance)
     assert whole.std() > 0.05
 
@@ -71,13 +74,13 @@ def test_the_stage_keeps_counts_and_pictures(tmp_path):
     wanted = SampleSpec(train=spec, options=options, n=40)
     seen = []
     runtime.progress = seen.append
-    made = sample(cls, wanted, artifact, store, runtime)
+    made = sample(cls, wanted, artifact, NOTHING, store, runtime)
     assert made.tensors["images"].shape == (40, 1, 8, 8)
     assert made.info["nfe"] == 5
     assert made.info["params"] == artifact.info["params"]
     assert [p.share for p in seen] == pytest.approx([1 / 3, 2 / 3, 1])
     runtime.batch = 40
-    again = sample(cls, wanted, artifact, Store(tmp_path / "other"), runtime)
+    again = sample(cls, wanted, artifact, NOTHING, Store(tmp_path / "other"), runtime)
     close = np.abs(made.tensors["images"].astype(int) - again.tensors["images"])
     assert close.max() <= 1
 
@@ -90,7 +93,7 @@ def test_batches_that_were_kept_are_used(tmp_path):
     store.put(
         "samples", f"{wanted.key}-4-8", {"images": kept}, {"seconds": 1, "nfe": 1, "params": 1}
     )
-    made = sample(cls, wanted, artifact, store, runtime)
+    made = sample(cls, wanted, artifact, NOTHING, store, runtime)
     assert (made.tensors["images"][4:] == 77).all() and (made.tensors["images"][:4] != 77).any()
     assert not store.has("samples", f"{wanted.key}-4-8")
 
@@ -135,7 +138,7 @@ def test_samples_that_break_the_contract_are_refused(value, error, message):
     model.value = value
     spec = SampleSpec(train=tiny_train(), n=3)
     with pytest.raises(error, match=message):
-        draw(model, spec, torch.device("cpu"), 0, range(3))
+        draw(model, spec, torch.device("cpu"), NOTHING, range(3))
 
 
 def test_guidance_on_a_doubled_batch_counts_two():
@@ -158,11 +161,3 @@ def test_conditions_slice_and_move():
     cond = api.ClassLabel(torch.arange(6))
     assert cond[2:4].label.tolist() == [2, 3]
     assert cond.to("cpu") == cond or torch.equal(cond.to("cpu").label, cond.label)
-    from genbench.tasks import task
-
-    labels = task("class_label").conditions(torch.arange(23), 10).label
-    assert labels.tolist() == [i % 10 for i in range(23)]
-    with pytest.raises(ConfigError, match="did you mean 'class_label'"):
-        task("class_labels")
-    with pytest.raises(ConfigError, match="needs a dataset with labels"):
-        task("class_label").pairs(None)

@@ -33,7 +33,7 @@ from genbench.inputs.pixels import to_uint8
 from genbench.metrics import FeatureSet
 from genbench.runtime import Runtime
 from genbench.sample import draw, restore
-from genbench.spec import Budget, ConfigError, SampleSpec, TrainSpec
+from genbench.spec import Budget, SampleSpec, TrainSpec
 from genbench.store import Store, atomic_write
 from genbench.train import train
 
@@ -59,9 +59,9 @@ def measure(name: str) -> dict[str, Any]:
         runtime = Runtime(out=Path(folder), device="cpu")
         trained = train(cls, spec.train, split, Store(folder), runtime)
     baseline = restore(cls, spec, trained, "cpu")
-    classes = trained.info["data"]["classes"]
+    asked = tasks.asked(spec.train.task, split)
     with count_nfe(baseline) as nfe:
-        images = draw(baseline, spec, torch.device("cpu"), classes, range(SAMPLES))
+        images = draw(baseline, spec, torch.device("cpu"), asked, range(SAMPLES))
     curves = [
         {k: v for k, v in point.items() if k not in ("point", "images")}
         for point in trained.info["history"]
@@ -83,9 +83,7 @@ def measure(name: str) -> dict[str, Any]:
 
 def _spec(name: str, cls: type[Baseline[Any]]) -> SampleSpec:
     """Default settings but for the sizes; the average of the weights where there is one."""
-    fitting = [task for task in tasks.names() if tasks.task(task).cond is cls.cond]
-    if not fitting:
-        raise ConfigError(f"{name} takes {cls.cond.__name__}, and no task gives that on digits")
+    dataset, task = tasks.example(cls.cond)
     trains = cls.kind != "reference"
     # a warm-up that is as short as the training: else nothing is learned, and nothing is seen
     warmup = min(cls.Config().warmup, WARMUP)
@@ -94,8 +92,8 @@ def _spec(name: str, cls: type[Baseline[Any]]) -> SampleSpec:
     train_spec = TrainSpec(
         baseline=name,
         config=config.model_dump(mode="json"),
-        dataset="digits",
-        task=fitting[-1],
+        dataset=dataset,
+        task=task,
         budget=Budget(steps=STEPS) if trains else Budget(),
         version=registry.version(name),
     )

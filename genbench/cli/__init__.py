@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genbench import __version__
 from genbench.cli import compare, data, evaluate, gate, report, reproduce, running, speed
@@ -25,6 +26,9 @@ from genbench.cli.common import (
 from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from genbench.suite import Suite
 
 __all__ = ["entry", "main"]
 
@@ -107,7 +111,7 @@ def _ls(arguments: argparse.Namespace) -> int:
     from genbench import data, features, metrics, registry, suite
 
     sections = {
-        "suites": {name: suite.load(name).description for name in suite.names()},
+        "suites": {name: suite.parts(name)[0].description for name in suite.names()},
         "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
         "datasets": data.describe(),
         "extractors": features.describe(),
@@ -184,18 +188,30 @@ def _planned(
 
     if arguments.suite is None:
         raise ConfigError(f"name a suite: {', '.join(suite.names())}, or a path ending in .toml")
-    loaded = suite.load(arguments.suite, changes)
-    if arguments.limit is not None and arguments.limit < loaded.n:
-        loaded = suite.load(arguments.suite, [*changes, f"n={arguments.limit}"])
-    store = Store(arguments.out or Path("runs") / loaded.name, warn)
-    cells = suite.plan(loaded, root)
-    store.put_plan(loaded.name, cells)
+    name = Path(arguments.suite).stem
+    loaded = suite.parts(arguments.suite, changes)
+    if arguments.limit is not None:
+        n = arguments.limit
+        loaded = [part.model_copy(update={"n": min(n, part.n)}) for part in loaded]
+    store = Store(arguments.out or Path("runs") / name, warn)
+    cells = [cell for part in loaded if _at_hand(part, root) for cell in suite.plan(part, root)]
+    store.put_plan(name, cells)
     return store, cells
+
+
+def _at_hand(part: "Suite", root: Path | None) -> bool:
+    """Whether a part can run; one that may be left out is, with a line that says so."""
+    from genbench import data
+
+    if not part.optional or data.available(part.dataset, root):
+        return True
+    say(f"{part.name} is left out: dataset {part.dataset!r} is not at hand; see data.root=PATH")
+    return False
 
 
 def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
     """Write the tables and pictures of the folder, and print what was asked for."""
-    from genbench.report import frame, render, write
+    from genbench.report import leaderboard, write
 
     records = [record for cell in cells if (record := store.record(cell.key)) is not None]
     groups = kinds()
@@ -203,7 +219,7 @@ def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
     if as_json:
         result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
         return
-    result(render(frame(records, cells, kinds=groups), "text"))
+    result(leaderboard(records, cells, "text", kinds=groups))
     result(f"\npage: {paths[-1]}")
     result(f"tables: {store.root / 'leaderboard'}.{{txt,md,csv,tex}}")
     pictures = [path for path in paths if path.suffix == ".png"]

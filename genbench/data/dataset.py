@@ -1,17 +1,42 @@
-"""What a dataset is once it is loaded."""
+"""What a dataset is once it is loaded: images, and what is known of each of them."""
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["SPLITS", "Dataset", "Note", "content_hash"]
+__all__ = ["SPLITS", "Annotation", "Dataset", "Note", "content_hash"]
 
 SPLITS = ("train", "test")
 
 Note = str | int | float
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Something that is known of every image.
+
+    Attributes:
+        make: Gives the tensor; row i belongs to image i. Called once at most.
+        words: What its numbers stand for, by number; () where they are no names.
+    """
+
+    make: "Callable[[], Tensor]"
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, array: "NDArray[np.generic]", words: tuple[str, ...] = ()) -> Self:
+        """An annotation that is at hand."""
+        import torch
+
+        return cls(lambda: torch.from_numpy(array), words)
 
 
 @dataclass(frozen=True)
@@ -26,6 +51,7 @@ class Dataset:
         classes: Names of the classes, () for data without.
         hash: sha256 of the images and labels, shapes and values.
         notes: What a reader of a number must know: the split rule, its seed, the resizing rule.
+        known: Annotations by name, besides `grey` and `outline`, which every image has.
     """
 
     name: str
@@ -35,6 +61,8 @@ class Dataset:
     classes: tuple[str, ...]
     hash: str
     notes: dict[str, Note]
+    known: Mapping[str, Annotation] = field(default_factory=dict, repr=False, compare=False)
+    _made: "dict[str, Tensor]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,6 +76,57 @@ class Dataset:
     def size(self) -> int:
         """Height in pixels, which is the width too for square images."""
         return self.images.shape[2]
+
+    @property
+    def annotations(self) -> tuple[str, ...]:
+        """Names of the annotations at hand, sorted."""
+        return tuple(sorted(self._all()))
+
+    def annotation(self, name: str) -> "Tensor":
+        """What is known of the images under that name, made once and kept; row i is of image i.
+
+            tokens       int64 (N, L), a caption: places of its words, 0 after the last one
+            boxes        float32 (N, K, 4), x0, y0, x1, y1 in [0, 1]; zeros where unused
+            box_classes  int64 (N, K), -1 where unused
+            label_map    uint8 (N, H, W)
+            masks        bool (N, K, H, W), the visible pixels of each object
+            source       uint8 (N, C, H, W), the other image of a pair
+            domain       int64 (N,)
+            attributes   bool (N, A)
+            outline      uint8 (N, 1, H, W), black lines on white
+            grey         uint8 (N, 1, H, W)
+            style/NAME   uint8 (N, 3, H, W), the same picture in another style
+
+        Raises:
+            ConfigError: For an annotation that this dataset does not have, with the nearest one.
+        """
+        found = self._find(name)
+        if name not in self._made:
+            self._made[name] = found.make()
+        return self._made[name]
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """What the numbers of an annotation stand for: the vocabulary, the names of classes.
+
+        Raises:
+            ConfigError: For an annotation that this dataset does not have, with the nearest one.
+        """
+        return self._find(name).words
+
+    def _find(self, name: str) -> Annotation:
+        if name not in (known := self._all()):
+            hint, _, listed = nearest(name, known).partition("valid: ")
+            raise ConfigError(f"dataset {self.name!r} has no {name}; {hint}it has {listed}")
+        return known[name]
+
+    def _all(self) -> dict[str, Annotation]:
+        from genbench.data import filters  # loads torch
+
+        drawn = {
+            "grey": Annotation(lambda: filters.grey(self.images)),
+            "outline": Annotation(lambda: filters.outline(self.images)),
+        }
+        return drawn | dict(self.known)
 
 
 def content_hash(images: "Tensor", labels: "Tensor | None") -> str:

@@ -1,13 +1,24 @@
-"""The grammar of dataset ids: `NAME`, `NAME@SIZE`, `imagefolder:PATH`, `imagefolder:PATH@SIZE`."""
+"""The grammar of dataset ids: `NAME`, `NAME@SIZE`, `NAME:PATH`, `NAME:PATH@SIZE`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["MAX_SIZE", "NAMES", "SCENE_SIZES", "DatasetId", "parse_id"]
+__all__ = ["FOLDERS", "MAX_SIZE", "NAMES", "SCENE_SIZES", "DatasetId", "parse_id"]
 
-NAMES = ("cifar10", "digits", "fashion_mnist", "imagefolder", "mnist", "scenes")
+# read from a folder that the id names
+FOLDERS = (
+    "captions",
+    "celeba",
+    "domains",
+    "imagefolder",
+    "label_maps",
+    "layouts",
+    "pairs",
+    "pairs_reversed",
+)
+NAMES = tuple(sorted((*FOLDERS, "cifar10", "digits", "fashion_mnist", "mnist", "scenes")))
 MAX_SIZE = 4096
 SCENE_SIZES = (16, 128)  # scenes are drawn at their size, not resized
 
@@ -18,7 +29,7 @@ class DatasetId:
 
     Attributes:
         name: One of `NAMES`.
-        path: The folder of an `imagefolder`, else None.
+        path: The folder as it is written, of the names in `FOLDERS`, else None.
         size: Height and width to resize to, None to keep the images as they are.
     """
 
@@ -40,13 +51,14 @@ def parse_id(text: str) -> DatasetId:
     name, colon, path = base.partition(":")
     if name not in NAMES:
         raise ConfigError(f"unknown dataset {name!r} in {text!r}; {nearest(name, NAMES)}")
-    if name == "imagefolder":
+    if name in FOLDERS:
         if not path:
-            raise ConfigError(f"dataset {text!r} names no folder; write imagefolder:PATH@SIZE")
+            raise ConfigError(f"dataset {text!r} names no folder; write {name}:PATH@SIZE")
         return DatasetId(name, Path(path).expanduser(), size)
     if colon:
         raise ConfigError(
-            f"dataset {text!r}: only imagefolder takes a path; {name}'s place is set by data.root"
+            f"dataset {text!r}: {name} takes no path, its place is set by data.root; "
+            f"these take one: {', '.join(FOLDERS)}"
         )
     low, high = SCENE_SIZES
     if name == "scenes" and size is not None and not low <= size <= high:

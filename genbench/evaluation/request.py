@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from genbench import features, metrics
-from genbench.metrics import Metric, PairMetric
+from genbench.metrics import Metric, PairMetric, TaskMetric
 from genbench.spec import ConfigError, Spec, nearest, parse, read_value
 
 __all__ = ["EvalSpec", "Job", "jobs", "read_changes"]
@@ -117,6 +117,11 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
         network = other if at else default
         for member in metrics.expand(name):
             metric = metrics.find(member)
+            if isinstance(metric, TaskMetric):
+                raise ConfigError(
+                    f"metric {member!r} is of answers to the questions of a task, of which a set "
+                    "of images has none; leave it out, or run a suite that asks them"
+                )
             request = None
             if isinstance(metric, Metric):
                 given = files.get(network.split("/")[0], None if at else files.get(""))

@@ -96,16 +96,16 @@ def _file(path: Path, resize: int | None, skip: bool, alpha: Alpha) -> Source:
 
 
 def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> Source:
-    if name == "imagefolder":
+    if name in data.FOLDERS:
         raise ConfigError(
-            f"'imagefolder:{split}' names no split; write imagefolder:{split}:train or :test, or "
+            f"'{name}:{split}' names no split; write {name}:{split}:train or :test, or "
             f"only {split} for all its images"
         )
     dataset = data.load(name, split, root=root)
     images = dataset.images.numpy()
     text = f"{name}:{split}"
     parsed = data.parse_id(name)
-    path = parsed.path
+    path = data.folder_of(name, root)
     source = Arrays(text, len(images), in_memory(images), where=text, size=resize, levels=False)
     source.notes = {**dataset.notes, **source.notes}
     source.lossy = path is not None and any(p.suffix.lower() in _LOSSY for p in path.rglob("*"))

@@ -1,7 +1,8 @@
-"""Metrics: pure functions of features, or of pairs of images; found by a scan, without torch.
+"""Metrics: of features, of pairs of images, of answers; found by a scan, without torch.
 
 A module of this package that defines `METRIC` or `METRICS` (of sets), `PAIR_METRIC` or
-`PAIR_METRICS` (of aligned pairs) adds them, each under its own name.
+`PAIR_METRICS` (of aligned pairs), `TASK_METRIC` or `TASK_METRICS` (of answers to the questions of
+a conditional task) adds them, each under its own name.
 """
 
 from functools import cache
@@ -9,12 +10,16 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from genbench.metrics.metric import FeatureSet, Metric, PairMetric
+from genbench.metrics.task_metric import Answers, TaskMetric
 from genbench.spec import ConfigError, nearest
 
 __all__ = [
+    "Answers",
+    "AnyMetric",
     "FeatureSet",
     "Metric",
     "PairMetric",
+    "TaskMetric",
     "called",
     "describe",
     "expand",
@@ -23,6 +28,8 @@ __all__ = [
     "groups",
     "names",
 ]
+
+AnyMetric = Metric | PairMetric | TaskMetric
 
 _ALIASES = {"fid": "fd"}
 
@@ -33,14 +40,17 @@ def names() -> list[str]:
 
 
 def describe() -> dict[str, str]:
-    """One line about each metric of either kind, by name."""
+    """One line about each metric of any kind, by name."""
     return {name: _line(metric) for name, metric in sorted(_scan().items())}
 
 
-def _line(metric: Metric | PairMetric) -> str:
+def _line(metric: AnyMetric) -> str:
     if isinstance(metric, PairMetric):
         return f"{metric.label}, of aligned pairs"
-    return metric.label + (f", in the group {metric.group}" if metric.group else "")
+    group = f", in the group {metric.group}" if metric.group else ""
+    if isinstance(metric, TaskMetric):
+        return f"{metric.label}, for {metric.of}{group}"
+    return metric.label + group
 
 
 def get(name: str) -> Metric:
@@ -55,8 +65,8 @@ def get(name: str) -> Metric:
     return metric
 
 
-def find(name: str) -> Metric | PairMetric:
-    """A metric of either kind by its short name.
+def find(name: str) -> AnyMetric:
+    """A metric of any kind by its short name.
 
     Raises:
         ConfigError: For an unknown name, with the nearest one.
@@ -73,17 +83,21 @@ def expand(name: str) -> list[str]:
     Raises:
         ConfigError: For an unknown name, with the nearest one.
     """
-    members = [m.name for m in _scan().values() if isinstance(m, Metric) and m.group == name]
+    members = [m.name for m in _scan().values() if _group(m) == name]
     return members or [find(name).name]
 
 
 def groups() -> set[str]:
     """Every name that metrics can be asked for by: their own, and those of groups."""
-    several = {m.group for m in _scan().values() if isinstance(m, Metric) and m.group}
+    several = {_group(m) for m in _scan().values()} - {""}
     return set(_scan()) | several | set(_ALIASES)
 
 
-def called(metric: Metric | PairMetric, extractor: str) -> str:
+def _group(metric: AnyMetric) -> str:
+    return "" if isinstance(metric, PairMetric) else metric.group
+
+
+def called(metric: AnyMetric, extractor: str) -> str:
     """A metric's name in ids: a Frechet distance is "fid" in Inception's features, and only there.
 
     Args:
@@ -94,10 +108,10 @@ def called(metric: Metric | PairMetric, extractor: str) -> str:
 
 
 @cache
-def _scan() -> dict[str, Metric | PairMetric]:
-    found: list[Metric | PairMetric] = []
+def _scan() -> dict[str, AnyMetric]:
+    found: list[AnyMetric] = []
     for module in (import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__)):
-        found += [getattr(module, n) for n in ("METRIC", "PAIR_METRIC") if hasattr(module, n)]
-        for several in ("METRICS", "PAIR_METRICS"):
-            found += getattr(module, several, ())
+        for kind in ("METRIC", "PAIR_METRIC", "TASK_METRIC"):
+            found += [getattr(module, kind)] if hasattr(module, kind) else []
+            found += getattr(module, f"{kind}S", ())
     return {metric.name: metric for metric in found}

@@ -24,6 +24,7 @@ __all__ = [
     "Sums",
     "as_float64",
     "fixed_order",
+    "options_changed",
 ]
 
 ARRAYS = ("features", "probs", "spatial", "text")
@@ -208,7 +209,7 @@ class Metric:
 
     def changed(self, options: Spec) -> tuple[tuple[str, str], ...]:
         """Options that differ from the defaults, for ids."""
-        return _changed(self.options, options)
+        return options_changed(self.options, options)
 
     def __call__(
         self, made: FeatureSet, real: FeatureSet | None = None, options: Spec | None = None
@@ -258,10 +259,11 @@ class PairMetric:
 
     def changed(self, options: Spec) -> tuple[tuple[str, str], ...]:
         """Options that differ from the defaults, for ids."""
-        return _changed(self.options, options)
+        return options_changed(self.options, options)
 
 
-def _changed(kind: type[Spec], options: Spec) -> tuple[tuple[str, str], ...]:
+def options_changed(kind: type[Spec], options: Spec) -> tuple[tuple[str, str], ...]:
+    """Options that differ from their defaults, for ids."""
     usual = kind().model_dump()
     return tuple((k, str(v)) for k, v in options.model_dump().items() if v != usual[k])
 

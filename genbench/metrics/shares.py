@@ -1,4 +1,4 @@
-"""Shares of samples, with their intervals."""
+"""Shares of samples and means over them, with their intervals."""
 
 import math
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.stats import Score
+from genbench.stats import Score, mean_interval
 
-__all__ = ["share_score"]
+__all__ = ["mean_score", "share_score"]
 
 _Z = 1.959963984540054  # the two-sided 95 % quantile of a normal distribution
 
@@ -38,3 +38,25 @@ def share_score(of: NDArray[np.bool_] | Any, n: int, over: str, unit: float = 1.
         n=n,
         method=f"Wilson, {over}",
     )
+
+
+def mean_score(values: NDArray[np.float64] | Any, n: int, over: str) -> Score:
+    """The mean of M independent values, with its standard error and 95 % Student interval.
+
+    Args:
+        values: Of shape (M,); a single one has no interval.
+        n: Number of generated samples, for the score.
+        over: What the values belong to, e.g. "samples".
+
+    Raises:
+        ValueError: For no values, or values that are not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    bad = len(array) - int(np.isfinite(array).sum())
+    if not len(array) or bad:
+        raise ValueError(f"values of {bad} of {len(array)} {over} are not finite")
+    if len(array) == 1:
+        return Score(value=float(array[0]), n=n, method=f"one of {over}, no interval")
+    mean, stderr, ci95 = mean_interval(array.tolist())
+    method = f"Student, {len(array)} {over}"
+    return Score(value=mean, stderr=stderr, ci95=ci95, n=n, method=method)

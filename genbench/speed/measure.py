@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genbench import environment, latency, registry
-from genbench.api import Baseline, count_nfe
+from genbench import data, environment, latency, registry, tasks
+from genbench.api import Baseline, Condition, count_nfe
 from genbench.runtime import Progress, Runtime
 from genbench.sample import draw, restore, to_uint8
 from genbench.spec import ConfigError, SampleSpec, content_key
@@ -59,10 +60,10 @@ class _Bench:
     baseline: Baseline[Any]
     specs: Mapping[str, SampleSpec]
     device: torch.device
-    classes: int
+    asked: Callable[[Tensor], Condition]
 
     def images(self, row: str, count: int) -> Tensor:
-        return draw(self.baseline, self.specs[row], self.device, self.classes, range(count))
+        return draw(self.baseline, self.specs[row], self.device, self.asked, range(count))
 
     def call(self, row: str, count: int) -> Callable[[], object]:
         return lambda: self.images(row, count)
@@ -90,8 +91,11 @@ def measure(plan: Plan, store: Store, runtime: Runtime, *, again: bool = False) 
     cls = registry.load(first.train.baseline)
     baseline = restore(cls, first, trained, runtime.device)
     specs = {row_key(row.options): row.cells[0].sample for row in plan.rows}
-    classes = trained.info["data"]["classes"]
-    bench = _Bench(baseline, specs, torch.device(runtime.device), classes)
+    device = torch.device(runtime.device)
+    asked = tasks.asked(
+        first.train.task, partial(data.load, first.train.dataset, root=runtime.data_root), device
+    )
+    bench = _Bench(baseline, specs, device, asked)
     with _dressed(bench, plan.clock):
         return _Session(bench, plan.clock, store, runtime, again).run()
 

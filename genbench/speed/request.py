@@ -198,13 +198,13 @@ def _of_baseline(name: str, asked: Grid, changes: list[str]) -> suite.Suite:
 def _suite_for(name: str, changes: list[str]) -> str:
     datasets = [c.partition("=")[2] for c in changes if c.startswith("dataset=")]
     wanted = datasets[-1] if datasets else None
-    for candidate in ("quick", *suite.names()):
-        loaded = suite.load(candidate)
+    known = (part for name in ("quick", *suite.names()) for part in suite.parts(name))
+    for loaded in known:
         fits = wanted in (None, loaded.dataset, loaded.dataset.partition("@")[0])
         if fits and any(row.baseline == name for row in loaded.rows):
             if wanted is not None:  # the suite knows the size
                 changes[:] = [c for c in changes if not c.startswith("dataset=")]
-            return candidate
+            return loaded.name
     return "quick"
 
 

@@ -14,7 +14,7 @@ from baselines.reference.memoriser import Memoriser
 from baselines.reference.noise import UniformNoise
 from baselines.reference.real import Real
 from genbench.api import Config, DataSpec, Noise, Unconditional
-from genbench.loop import images_to_float
+from genbench.tasks import to_float
 
 
 def data(n: int, *shape: int) -> Tensor:
@@ -76,7 +76,7 @@ def moments(m: Gaussian) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("n", [40, 300])  # fewer and more images than pixels
 def test_gaussian_has_the_moments_of_the_data(n: int) -> None:
     x = data(n, 1, 8, 8)
-    rows = images_to_float(x).flatten(1).double().numpy()
+    rows = to_float(x).flatten(1).double().numpy()
     mean, covariance = moments(fitted(Gaussian, x))
     np.testing.assert_allclose(mean, rows.mean(0), atol=1e-6)
     np.testing.assert_allclose(covariance, np.cov(rows.T), atol=1e-6)
@@ -84,7 +84,7 @@ def test_gaussian_has_the_moments_of_the_data(n: int) -> None:
 
 def test_gaussian_samples_have_the_moments_of_the_data() -> None:
     x = data(300, 1, 8, 8)
-    rows = images_to_float(x).flatten(1).double().numpy()
+    rows = to_float(x).flatten(1).double().numpy()
     y = sample(fitted(Gaussian, x), 20_000).flatten(1).double().numpy()
     np.testing.assert_allclose(y.mean(0), rows.mean(0), atol=0.01)
     np.testing.assert_allclose(np.cov(y.T), np.cov(rows.T), atol=0.003)
@@ -97,7 +97,7 @@ def test_gaussian_of_large_images_keeps_leading_components_and_variances(
     monkeypatch.setattr(gaussian, "RANK", 3)
     monkeypatch.setattr(gaussian, "CHUNK", 64)
     x = data(300, 1, 8, 8)
-    rows = images_to_float(x).flatten(1).double().numpy()
+    rows = to_float(x).flatten(1).double().numpy()
     m = fitted(Gaussian, x)
     _, covariance = moments(m)
     exact = np.cov(rows.T)

@@ -22,7 +22,7 @@ def test_ids_are_read_in_their_parts():
     [
         (
             "mnits",
-            "unknown dataset 'mnits' in 'mnits'; did you mean 'mnist'? valid: cifar10, digits",
+            "unknown dataset 'mnits' in 'mnits'; did you mean 'mnist'? valid: captions, ",
         ),
         ("cifar@32", "did you mean 'cifar10'?"),
         ("", "unknown dataset ''"),
@@ -34,7 +34,7 @@ def test_ids_are_read_in_their_parts():
         ("mnist@5000", "1 to 4096"),
         ("imagefolder", "names no folder"),
         ("imagefolder:@32", "names no folder"),
-        ("mnist:/data", "only imagefolder takes a path; mnist's place is set by data.root"),
+        ("mnist:/data", "mnist takes no path, its place is set by data.root; these take one: capt"),
         ("imagefolder:/no/such/folder@32", "there is no folder /no/such/folder; check the path"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from toys import cells, run_inline
 
-from genbench import data, tasks
+from genbench import data
 from genbench.cli import main
 from genbench.data.scenes import SHAPES, Scenes
 from genbench.spec import ConfigError
@@ -194,9 +194,3 @@ def test_a_suite_runs_on_scenes(tmp_path):
     assert [r.status for r in records] == ["ok", "ok"], [r.error for r in records]
     assert records[0].cell.metrics[0].reference == "scenes@16:train"
     assert records[0].data["train_count"] == 10_000
-
-
-def test_labels_are_a_condition():
-    test = data.load("scenes@16", "test")
-    condition = tasks.task("class_label").pairs(test.labels)
-    assert torch.equal(condition.label, test.labels)

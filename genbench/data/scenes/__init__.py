@@ -17,7 +17,7 @@ from genbench.data.scenes.language import (
 )
 from genbench.data.scenes.scene import COLOURS, GROUNDS, SIZES, Scene
 from genbench.data.scenes.shapes import SHAPES
-from genbench.data.scenes.source import COUNTS, DEFAULT_SIZE, Scenes, read
+from genbench.data.scenes.source import COUNTS, DEFAULT_SIZE, Scenes, known, read
 from genbench.data.scenes.styles import STYLES
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Thing",
     "decode",
     "encode",
+    "known",
     "parse",
     "read",
     "write",

@@ -2,23 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genbench.data.dataset import SPLITS, Note
+from genbench.data.dataset import SPLITS, Annotation, Note
 from genbench.data.ids import SCENE_SIZES
 from genbench.data.scenes import annotations
 from genbench.data.scenes.captions import caption
-from genbench.data.scenes.language import encode
+from genbench.data.scenes.language import VOCABULARY, encode
 from genbench.data.scenes.scene import Scene, draw
 from genbench.data.scenes.shapes import SHAPES
 from genbench.data.scenes.styles import STYLES, paint
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["COUNTS", "DEFAULT_SIZE", "Scenes", "read"]
+__all__ = ["COUNTS", "DEFAULT_SIZE", "Scenes", "known", "read"]
 
 COUNTS = {"train": 10_000, "test": 2_000}
 DEFAULT_SIZE = 32
@@ -162,3 +163,17 @@ def read(
     }
     images = scenes.images(index).permute(0, 2, 3, 1).numpy()
     return images, scenes.label(index).numpy(), SHAPES, notes
+
+
+def known(split: str, size: int | None) -> dict[str, Annotation]:
+    """The annotations of `read`'s images; captions are those of number 0."""
+    scenes, index = Scenes(split, size or DEFAULT_SIZE), torch.arange(COUNTS[split])
+    return {
+        "box_classes": Annotation(lambda: scenes.describe(index).shape, SHAPES),
+        "boxes": Annotation(lambda: scenes.boxes(index)[0], SHAPES),
+        "label_map": Annotation(lambda: scenes.label_map(index), ("ground", *SHAPES)),
+        "masks": Annotation(lambda: scenes.masks(index)),
+        "outline": Annotation(lambda: scenes.outline(index)),
+        "tokens": Annotation(lambda: scenes.tokens(index), VOCABULARY),
+        **{f"style/{s}": Annotation(partial(scenes.styled, index, s)) for s in STYLES},
+    }

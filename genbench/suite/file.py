@@ -1,31 +1,28 @@
-"""Suites: which rows a table has. A TOML file and `key=value` changes become a list of cells."""
+"""Suite files and the `key=value` changes to them.
+
+A file may have parts, `[[parts]]`, each a suite of its own with a `name`: what stands above them
+holds for all.
+"""
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from genbench import data, features, metrics, registry
+from genbench import metrics, registry
 from genbench.spec import (
     Budget,
-    Cell,
     ConfigError,
-    MetricSpec,
-    SampleSpec,
     Spec,
-    TrainSpec,
     nearest,
     parse,
     read_value,
 )
 
-if TYPE_CHECKING:
-    from genbench.api import Config, Options
-
-__all__ = ["Row", "Suite", "changed", "load", "names", "plan", "settings"]
+__all__ = ["Row", "Suite", "changed", "load", "names", "parts"]
 
 
 class Row(Spec):
@@ -53,17 +50,18 @@ class Suite(Spec):
         name: The file's stem.
         description: One line for `genbench ls`.
         dataset: `NAME` or `NAME@SIZE`.
-        task: "unconditional" or "class_label".
+        task: What is asked for: "unconditional", "class_label", "paired:outline"; see `tasks`.
         n: Samples for each row.
         seeds: Training seeds; each makes a cell of every row.
         sample_seed: Of the sampling noise.
-        metrics: Short names, e.g. `["fd", "is"]`.
+        metrics: Short names, e.g. `["fd", "is"]`, or NAME@EXTRACTOR for another network.
         extractor: The network that the metrics look through, e.g. "digits-cnn", "inception/clean".
         metric_options: Settings of metrics by metric or group: `{kid = {subset_size = 100}}`;
             on the command line `kid.subset_size=100`.
         reference: The split that distances are measured to.
         budget: When training ends, for every row.
         rows: What is compared.
+        optional: Whether it is left out where its dataset is not at hand.
     """
 
     name: str
@@ -79,6 +77,7 @@ class Suite(Spec):
     reference: str = "train"
     budget: Budget
     rows: tuple[Row, ...]
+    optional: bool = False
 
 
 def names() -> list[str]:
@@ -90,7 +89,7 @@ def names() -> list[str]:
 
 
 def load(name: str, changes: list[str] | None = None) -> Suite:
-    """A suite by name or path, with `key=value` changes.
+    """A suite by name or path, or one part as SUITE/PART, with `key=value` changes.
 
     A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b`
     for the rows of these families alone, or `FAMILY.FIELD=value` for a setting or sampling option
@@ -99,13 +98,90 @@ def load(name: str, changes: list[str] | None = None) -> Suite:
     Raises:
         ConfigError: For unknown suites and keys, with the nearest valid ones.
     """
+    of, slash, part = name.partition("/")
+    if slash and of in names() and (chosen := parts(of, [f"parts={part}", *(changes or ())])):
+        return chosen[0]
+    content = _content(name)
+    if "parts" in content:
+        listed = ", ".join(f"{name}/{part['name']}" for part in content["parts"])
+        raise ConfigError(f"suite {name!r} has parts; name one of them: {listed}")
+    return changed(content, changes or ())
+
+
+def _content(name: str) -> dict[str, Any]:
     text = _read(name)
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"suite {name!r} is not valid TOML: {error}") from None
     content.setdefault("name", Path(name).stem)
-    return changed(content, changes or ())
+    return content
+
+
+def parts(name: str, changes: Sequence[str] = ()) -> list[Suite]:
+    """The parts of a suite, each named SUITE/PART; a suite without parts is its only one.
+
+    Changes are those of `load`, and hold for every part that they fit; `PART.KEY=value` is for one
+    part, `parts=a,b` keeps some.
+
+    Raises:
+        ConfigError: As `load`, and for changes that fit no part.
+    """
+    content = _content(name)
+    listed = content.pop("parts", None)
+    if listed is None:
+        return [changed(content, changes)]
+    suite = content.pop("name")
+    for part in listed:
+        if "name" not in part:
+            raise ConfigError(f"suite {suite!r}: every part needs a name")
+    found = {part["name"]: content | part | {"name": f"{suite}/{part['name']}"} for part in listed}
+    mine: dict[str, list[str]] = {part: [] for part in found}
+    for change in changes:
+        key, _, text = change.partition("=")
+        head, _, rest = key.partition(".")
+        if key == "parts":
+            wanted = text.strip("[]").split(",")
+            if unknown := [part for part in wanted if part not in found]:
+                raise ConfigError(
+                    f"suite {suite!r} has no part {unknown[0]!r}; {nearest(unknown[0], found)}"
+                )
+            mine = {part: own for part, own in mine.items() if part in wanted}
+        elif head in found and rest:
+            for part in mine.keys() & {head}:
+                mine[part].append(f"{rest}={text}")
+        else:
+            for part in _fitting(change, {p: found[p] for p in mine}, suite):
+                mine[part].append(change)
+    loaded = [changed(found[part], own) for part, own in mine.items()]
+    return [part for part in loaded if part.rows]
+
+
+def _fitting(change: str, parts: Mapping[str, dict[str, Any]], suite: str) -> list[str]:
+    """The parts that a change is for: of a family's setting those that have a row of it.
+
+    Raises:
+        ConfigError: Where there are none.
+    """
+    key, _, text = change.partition("=")
+    head, _, rest = key.partition(".")
+    if key == "baseline":
+        there = {row["baseline"] for part in parts.values() for row in part["rows"]}
+        if absent := [name for name in text.split(",") if name not in there]:
+            raise ConfigError(
+                f"no part of suite {suite!r} has a row {absent[0]!r}; {nearest(absent[0], there)}"
+            )
+        wanted = set(text.split(","))
+        for part in parts.values():
+            part["rows"] = [row for row in part["rows"] if row["baseline"] in wanted]
+        return []
+    if not (head in registry.families() and rest):
+        return list(parts)
+    rows = {p: [row["baseline"] for row in part["rows"]] for p, part in parts.items()}
+    fitting = [part for part, families in rows.items() if head in families]
+    if not fitting:
+        raise ConfigError(f"no part of suite {suite!r} has a row {head!r} to change {rest} of")
+    return fitting
 
 
 def changed(content: dict[str, Any], changes: Sequence[str]) -> Suite:
@@ -180,102 +256,3 @@ def _change_family(content: dict[str, Any], name: str, field: str, value: Any) -
         raise ConfigError(f"suite {content['name']!r} has no row {name!r} to change {field} of")
     for row in rows:
         row[fields[field]] = {**row.get(fields[field], {}), field: value}
-
-
-def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
-    """The cells of a suite, row by row, seed by seed, with names checked and defaults filled in.
-
-    Raises:
-        ConfigError: For an unknown dataset, metric, extractor, baseline, setting or option.
-    """
-    data.check(suite.dataset)
-    if suite.reference not in data.SPLITS:
-        where = f"suite {suite.name!r}: reference {suite.reference!r}"
-        raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")
-    fingerprint = data.fingerprint(suite.dataset, data_root)
-    wanted = [member for name in suite.metrics for member in metrics.expand(name)]
-    scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
-    cells = [
-        Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
-        for row in suite.rows
-        for seed in suite.seeds
-    ]
-    return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
-
-
-def _metric(suite: Suite, name: str) -> MetricSpec:
-    metric, request = metrics.get(name), features.parse(suite.extractor)
-    network = features.NETWORKS.get(request.name)  # None: shipped, or the user's own
-    if network and not network.classes and "probs" in metric.reads:
-        raise ConfigError(
-            f"metric {name!r} needs class probabilities, which {request.name!r} does not "
-            "give; leave it out of metrics=, or choose another extractor"
-        )
-    given: dict[str, Any] = {}
-    for place in (metric.group, metric.name):
-        given |= suite.metric_options.get(place, {})
-    options = parse(metric.options, given, f"options of {name}")
-    if suite.n < metric.fewest(options):
-        raise ConfigError(
-            f"metric {name!r} needs n={metric.fewest(options)} or more, not n={suite.n}"
-        )
-    return MetricSpec(
-        name=metrics.called(metric, request.name),
-        extractor=":".join((request.name, *request.arguments)),
-        protocol=request.protocol,
-        reference=f"{suite.dataset}:{suite.reference}" if metric.reference else "",
-        n=suite.n,
-        weights=features.card(request.name)["sha256"] if request.name in features.names() else "",
-        options=metric.changed(options),
-    )
-
-
-def settings(
-    baseline: str, config: Mapping[str, Any], options: Mapping[str, Any]
-) -> "tuple[Config, Options]":
-    """A family's configuration and sampling options, checked, with defaults filled in.
-
-    Raises:
-        ConfigError: For an unknown or invalid one, or options that do not fit the configuration.
-    """
-    cls = registry.load(baseline)
-    checked = parse(cls.Config, config, baseline)
-    chosen = parse(cls.Options, options, f"{baseline} options")
-    try:
-        cls.check(checked, chosen)
-    except ValueError as error:
-        raise ConfigError(f"{baseline} options: {error}") from None
-    return checked, chosen
-
-
-def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
-    from genbench.tasks import task
-
-    cls = registry.load(row.baseline)
-    trains = cls.kind != "reference"
-    if trains and cls.cond is not task(suite.task).cond:
-        raise ConfigError(
-            f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
-        )
-    config, options = settings(row.baseline, row.config, row.options)
-    if row.weights == "ema" and config.ema is None:
-        raise ConfigError(
-            f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
-        )
-    train = TrainSpec(
-        baseline=row.baseline,
-        config=config.model_dump(mode="json"),
-        dataset=suite.dataset,
-        data=fingerprint,
-        task=suite.task,
-        budget=(row.budget or suite.budget) if trains else Budget(),
-        seed=seed if trains else 0,
-        version=registry.version(row.baseline),
-    )
-    return SampleSpec(
-        train=train,
-        options=options.model_dump(mode="json"),
-        weights=row.weights or ("raw" if config.ema is None else "ema"),
-        n=suite.n,
-        seed=suite.sample_seed,
-    )

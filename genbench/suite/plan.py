@@ -1,0 +1,165 @@
+"""From a suite to its cells: names checked, defaults filled in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genbench import data, features, metrics, registry
+from genbench.metrics import Metric, PairMetric, TaskMetric
+from genbench.spec import (
+    Budget,
+    Cell,
+    ConfigError,
+    MetricSpec,
+    SampleSpec,
+    TrainSpec,
+    nearest,
+    parse,
+)
+from genbench.suite.file import Row, Suite
+
+if TYPE_CHECKING:
+    from genbench.api import Config, Options
+
+__all__ = ["plan", "settings"]
+
+
+def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
+    """The cells of a suite, row by row, seed by seed, with names checked and defaults filled in.
+
+    Raises:
+        ConfigError: For an unknown dataset, metric, extractor, baseline, setting or option.
+    """
+    data.check(suite.dataset)
+    if suite.reference not in data.SPLITS:
+        where = f"suite {suite.name!r}: reference {suite.reference!r}"
+        raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")
+    fingerprint = data.fingerprint(suite.dataset, data_root)
+    wanted = [member for name in suite.metrics for member in _expand(name)]
+    scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
+    cells = [
+        Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
+        for row in suite.rows
+        for seed in suite.seeds
+    ]
+    return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
+
+
+def _expand(name: str) -> list[str]:
+    """The metrics of a group; those of NAME@EXTRACTOR keep their extractor."""
+    name, at, extractor = name.partition("@")
+    return [f"{member}{at}{extractor}" for member in metrics.expand(name)]
+
+
+def _metric(suite: Suite, wanted: str) -> MetricSpec:
+    name, _, extractor = wanted.partition("@")
+    metric = metrics.find(name)
+    given: dict[str, Any] = {}
+    for place in (getattr(metric, "group", ""), metric.name):
+        given |= suite.metric_options.get(place, {})
+    options = parse(metric.options, given, f"options of {name}")
+    common: dict[str, Any] = {"n": suite.n, "options": metric.changed(options)}
+    if isinstance(metric, PairMetric):
+        weights = metric.weights(options) if metric.weights else "pixels"
+        reference = f"{suite.dataset}:test"
+        return MetricSpec(name=metric.name, extractor=weights, reference=reference, **common)
+    if isinstance(metric, TaskMetric):
+        from genbench.tasks import task
+
+        metric.check_task(task(suite.task).cond.__name__)
+        fixed = metric.extractor if metric.extractor is not None else extractor or suite.extractor
+        facts = _network(name, fixed) if fixed else {"extractor": "pixels"}
+        return MetricSpec(name=metric.name, reference=f"{suite.dataset}:test", **facts, **common)
+    facts = _network(name, extractor or suite.extractor, metric)
+    if suite.n < metric.fewest(options):
+        raise ConfigError(
+            f"metric {name!r} needs n={metric.fewest(options)} or more, not n={suite.n}"
+        )
+    return MetricSpec(
+        name=metrics.called(metric, facts["extractor"].partition(":")[0]),
+        reference=_reference(suite) if metric.reference else "",
+        **facts,
+        **common,
+    )
+
+
+def _network(name: str, extractor: str, metric: Metric | None = None) -> dict[str, str]:
+    """The fields of a metric's spec that name its network.
+
+    Raises:
+        ConfigError: For a network that does not give what the metric reads.
+    """
+    request = features.parse(extractor)
+    network = features.NETWORKS.get(request.name)  # None: shipped, or the user's own
+    if metric and network and not network.classes and "probs" in metric.reads:
+        raise ConfigError(
+            f"metric {name!r} needs class probabilities, which {request.name!r} does not "
+            "give; leave it out of metrics=, or choose another extractor"
+        )
+    return {
+        "extractor": ":".join((request.name, *request.arguments)),
+        "protocol": request.protocol,
+        "weights": features.card(request.name)["sha256"]
+        if request.name in features.names()
+        else "",
+    }
+
+
+def _reference(suite: Suite) -> str:
+    """The real images of a distance; see `Task.reference`."""
+    if suite.task == "unconditional":  # told without torch
+        return f"{suite.dataset}:{suite.reference}"
+    from genbench.tasks import task
+
+    return task(suite.task).reference(suite.dataset, suite.reference)
+
+
+def settings(
+    baseline: str, config: Mapping[str, Any], options: Mapping[str, Any]
+) -> "tuple[Config, Options]":
+    """A family's configuration and sampling options, checked, with defaults filled in.
+
+    Raises:
+        ConfigError: For an unknown or invalid one, or options that do not fit the configuration.
+    """
+    cls = registry.load(baseline)
+    checked = parse(cls.Config, config, baseline)
+    chosen = parse(cls.Options, options, f"{baseline} options")
+    try:
+        cls.check(checked, chosen)
+    except ValueError as error:
+        raise ConfigError(f"{baseline} options: {error}") from None
+    return checked, chosen
+
+
+def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
+    from genbench.tasks import task
+
+    cls = registry.load(row.baseline)
+    trains = cls.kind != "reference"
+    if trains and cls.cond is not task(suite.task).cond:
+        raise ConfigError(
+            f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
+        )
+    config, options = settings(row.baseline, row.config, row.options)
+    if row.weights == "ema" and config.ema is None:
+        raise ConfigError(
+            f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
+        )
+    train = TrainSpec(
+        baseline=row.baseline,
+        config=config.model_dump(mode="json"),
+        dataset=suite.dataset,
+        data=fingerprint,
+        task=suite.task,
+        budget=(row.budget or suite.budget) if trains else Budget(),
+        seed=seed if trains else 0,
+        version=registry.version(row.baseline),
+    )
+    return SampleSpec(
+        train=train,
+        options=options.model_dump(mode="json"),
+        weights=row.weights or ("raw" if config.ema is None else "ema"),
+        n=suite.n,
+        seed=suite.sample_seed,
+    )

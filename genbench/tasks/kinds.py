@@ -1,0 +1,194 @@
+"""The kinds of tasks, and what each makes of a dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genbench.api import (
+    Caption,
+    ClassLabel,
+    Condition,
+    Edit,
+    Layout,
+    LowRes,
+    Paired,
+    ToDomain,
+    Unconditional,
+)
+from genbench.tasks import domains, examples
+from genbench.tasks.examples import Examples
+from genbench.tasks.wanted import Wanted, class_labels
+
+__all__ = ["KINDS", "Kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of task is made of a dataset.
+
+    Attributes:
+        cond: The condition's type.
+        about: One line.
+        make: Examples of a split.
+        facts: Fields of `DataSpec`.
+        argument: What stands after the colon: "" nothing, else its name; in brackets if it may be
+            left out.
+        ask: Questions of a split, where these are not the examples themselves.
+        example: A small dataset that needs no files, and a task of this kind on it.
+    """
+
+    cond: type[Condition]
+    about: str
+    make: Callable[[Wanted], Examples]
+    example: tuple[str, str]
+    facts: Callable[[Wanted], dict[str, int]] = lambda wanted: {}
+    argument: str = ""
+    ask: Callable[[Wanted], Examples] | None = None
+
+
+def _plain(wanted: Wanted) -> Examples:
+    return Examples(wanted.dataset.images)
+
+
+def _labels(wanted: Wanted) -> Examples:
+    return examples.Labels(wanted.dataset.images, class_labels(wanted)[0])
+
+
+def _classes_in_turn(wanted: Wanted) -> Examples:
+    """Question i asks for class i mod K, so that classes are balanced at any n.
+
+    Its answer is an image of that class, each image once before any comes again.
+    """
+    labels, count = class_labels(wanted)
+    members = [(labels == c).nonzero()[:, 0] for c in range(count)]
+    if lacking := [c for c, rows in enumerate(members) if not len(rows)]:
+        raise wanted.refuse(f"split {wanted.dataset.split!r} holds no image of class {lacking[0]}")
+    most = max(len(rows) for rows in members)
+    turn = torch.arange(most)
+    rows = torch.stack([m[turn % len(m)] for m in members], 1).flatten()
+    return examples.Labels(wanted.dataset.images[rows], labels[rows], rows)
+
+
+def _captions(wanted: Wanted) -> Examples:
+    return examples.Captions(wanted.dataset.images, wanted.dataset.annotation("tokens"))
+
+
+def _caption_facts(wanted: Wanted) -> dict[str, int]:
+    tokens = wanted.dataset.annotation("tokens")
+    return {"words": len(wanted.dataset.words("tokens")), "length": tokens.shape[1]}
+
+
+def _source(wanted: Wanted) -> tuple[Tensor, int]:
+    """The sources of `paired`, and the number of classes where they are class ids."""
+    dataset = wanted.dataset
+    name = wanted.argument or "source"
+    if f"style/{name}" in dataset.annotations:
+        name = f"style/{name}"
+    found = dataset.annotation(name)
+    if name == "label_map":
+        return found, len(dataset.words(name))
+    if found.dtype != torch.uint8 or found.ndim != 4:
+        raise wanted.refuse(f"{name!r} is no picture; choose outline, grey, label_map or a style")
+    return found, 0
+
+
+def _pairs(wanted: Wanted) -> Examples:
+    return examples.Pairs(wanted.dataset.images, *_source(wanted))
+
+
+def _pair_facts(wanted: Wanted) -> dict[str, int]:
+    sources, count = _source(wanted)
+    return {"source": count or sources.shape[1]}
+
+
+def _factor(wanted: Wanted) -> int:
+    text, size = wanted.argument, wanted.dataset.size
+    fitting = [f for f in range(2, size // 2 + 1) if size % f == 0]
+    if not (text.isascii() and text.isdigit()) or int(text) not in fitting:
+        listed = ", ".join(map(str, fitting)) or "none"
+        raise wanted.refuse(f"factor {text!r} does not divide {size} pixels; valid: {listed}")
+    return int(text)
+
+
+def _reduced(wanted: Wanted) -> Examples:
+    from genbench.data.scenes.annotations import box_average
+
+    images = wanted.dataset.images
+    return examples.Reduced(images, box_average(images, _factor(wanted)))
+
+
+def _layouts(wanted: Wanted) -> Examples:
+    dataset = wanted.dataset
+    boxes, classes = dataset.annotation("boxes"), dataset.annotation("box_classes")
+    return examples.Layouts(dataset.images, boxes, classes)
+
+
+def _layout_facts(wanted: Wanted) -> dict[str, int]:
+    classes = wanted.dataset.annotation("box_classes")
+    return {"kinds": len(wanted.dataset.words("box_classes")), "objects": classes.shape[1]}
+
+
+def _edits(wanted: Wanted) -> Examples:
+    name = f"style/{wanted.argument}"
+    if name not in wanted.dataset.annotations:
+        name = f"edit/{wanted.argument}"
+    after = wanted.dataset.annotation(name)
+    return examples.Edits(wanted.dataset.images, after, name)
+
+
+KINDS = {
+    "unconditional": Kind(
+        Unconditional, "images, and nothing else", _plain, ("digits", "unconditional")
+    ),
+    "class_label": Kind(
+        ClassLabel,
+        "a class, or whether an attribute holds",
+        _labels,
+        ("digits", "class_label"),
+        lambda wanted: {"classes": class_labels(wanted)[1]},
+        argument="[ATTRIBUTE]",
+        ask=_classes_in_turn,
+    ),
+    "caption": Kind(Caption, "a text", _captions, ("scenes@16", "caption"), _caption_facts),
+    "paired": Kind(
+        Paired,
+        "an aligned picture: outline, grey, label_map, a style, or what the dataset pairs",
+        _pairs,
+        ("digits", "paired:outline"),
+        _pair_facts,
+        argument="[SOURCE]",
+    ),
+    "to_domain": Kind(
+        ToDomain,
+        "an image of another domain, without pairs; with `masks`, its instances",
+        domains.training,
+        ("scenes@16", "to_domain:day,night"),
+        lambda wanted: {"domains": domains.count(wanted)},
+        argument="[DOMAIN,DOMAIN...]",
+        ask=domains.questions,
+    ),
+    "layout": Kind(
+        Layout,
+        "boxes and classes of objects",
+        _layouts,
+        ("scenes@16", "layout"),
+        _layout_facts,
+    ),
+    "low_res": Kind(
+        LowRes,
+        "the image reduced by a whole factor, each pixel the mean of a block",
+        _reduced,
+        ("digits", "low_res:2"),
+        lambda wanted: {"factor": _factor(wanted)},
+        argument="FACTOR",
+    ),
+    "edit": Kind(
+        Edit,
+        "an image and how much of an edit",
+        _edits,
+        ("scenes@16", "edit:night"),
+        argument="EDIT",
+    ),
+}

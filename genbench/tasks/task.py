@@ -1,0 +1,143 @@
+"""Tasks by name, and the questions that samples are asked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genbench.api import Condition, DataSpec, Edit, ToDomain, Unconditional
+from genbench.spec import ConfigError, nearest
+from genbench.tasks.examples import Examples
+from genbench.tasks.kinds import KINDS
+from genbench.tasks.wanted import Wanted
+
+if TYPE_CHECKING:
+    from genbench.data import Dataset
+
+__all__ = ["Task", "asked", "describe", "example", "names", "task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a family is asked to learn.
+
+    Attributes:
+        name: As in a suite: "unconditional", "paired:outline".
+        kind: Its part before the colon.
+        argument: Its part after the colon, "" without one.
+        cond: The type of the condition that a family of this task takes.
+    """
+
+    name: str
+    kind: str
+    argument: str
+    cond: type[Condition]
+
+    def training(self, dataset: "Dataset") -> Examples:
+        """The examples of a split, to train on.
+
+        Raises:
+            ConfigError: Where the dataset lacks what the task needs.
+        """
+        found = KINDS[self.kind].make(Wanted(self.name, self.argument, dataset))
+        return found
+
+    def questions(self, dataset: "Dataset") -> Examples:
+        """What samples are asked for: sample i answers question i, the condition of row i.
+
+        Raises:
+            ConfigError: Where the dataset lacks what the task needs.
+        """
+        entry = KINDS[self.kind]
+        return (entry.ask or entry.make)(Wanted(self.name, self.argument, dataset))
+
+    def data_spec(self, dataset: "Dataset") -> DataSpec:
+        """What a family may know of the data before it sees any."""
+        extra = KINDS[self.kind].facts(Wanted(self.name, self.argument, dataset))
+        facts = {"classes": len(dataset.classes)} | extra
+        return DataSpec(dataset.name, dataset.channels, dataset.size, **facts)
+
+    def reference(self, dataset: str, split: str) -> str:
+        """The real images that a distance is measured to, for metric ids: the x of a split.
+
+        `DATASET:SPLIT`, with the task in brackets where x is not the dataset's own images.
+        """
+        changed = self.cond in (ToDomain, Edit)
+        return f"{dataset}:{split}" + (f"[{self.name}]" if changed else "")
+
+
+def names() -> list[str]:
+    """The kinds of tasks."""
+    return sorted(KINDS)
+
+
+def describe() -> dict[str, str]:
+    """One line on each kind of task, by its form."""
+    forms = {}
+    for name, kind in sorted(KINDS.items()):
+        inner = kind.argument.strip("[]")
+        after = f":{inner}" if inner == kind.argument and inner else f"[:{inner}]" if inner else ""
+        forms[name + after] = kind.about
+    return forms
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ConfigError: For an unknown kind, with the nearest one, or an argument that is missing or
+            not wanted.
+    """
+    kind, colon, argument = name.partition(":")
+    if kind not in KINDS:
+        raise ConfigError(f"unknown task {name!r}; {nearest(kind, KINDS)}")
+    form = KINDS[kind].argument
+    if colon and not (form and argument):
+        what = f"write {kind}:{form.strip('[]')}" if form else f"write {kind}"
+        raise ConfigError(f"task {name!r} has an argument that does not fit; {what}")
+    if form and not form.startswith("[") and not argument:
+        raise ConfigError(f"task {name!r} needs an argument; write {kind}:{form}")
+    return Task(name, kind, argument, KINDS[kind].cond)
+
+
+def example(cond: type[Condition]) -> tuple[str, str]:
+    """A small dataset that needs no files, and a task with such conditions on it.
+
+    Args:
+        cond: A type of condition; `Condition` itself, for families that take any, gives an image
+            that is to be enlarged.
+    """
+    found = (kind.example for kind in KINDS.values() if kind.cond is cond)
+    return next(found, KINDS["low_res"].example)
+
+
+def asked(
+    name: str, load: "Callable[[str], Dataset]", device: torch.device | str = "cpu"
+) -> Callable[[Tensor], Condition]:
+    """The conditions of samples by number, of the test split; loads it only if the task has any.
+
+    Args:
+        name: Of the task.
+        load: Gives a split.
+        device: Where the conditions are wanted.
+
+    Raises:
+        ConfigError: When called for more questions than the split has.
+    """
+    chosen = task(name)
+    if chosen.cond is Unconditional:
+        return lambda index: Unconditional()
+    questions = chosen.questions(load("test")).to(device)
+
+    def condition(index: Tensor) -> Condition:
+        if not questions.endless and len(index) and int(index.max()) >= len(questions):
+            raise ConfigError(
+                f"task {name!r} has {len(questions):,} questions, one for each image of the test "
+                f"split, and sample {int(index.max()):,} was asked for; set n={len(questions)} or "
+                "less"
+            )
+        return questions.condition(index)
+
+    return condition

@@ -1,0 +1,41 @@
+"""What a task is made of, and the labels that several kinds read."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from genbench.spec import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from genbench.data import Dataset
+
+__all__ = ["Wanted", "class_labels"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A task by name and argument, and the dataset that it is made of."""
+
+    name: str
+    argument: str
+    dataset: "Dataset"
+
+    def refuse(self, reason: str) -> ConfigError:
+        """An error that names task, dataset and reason."""
+        return ConfigError(f"task {self.name!r} on {self.dataset.name!r}: {reason}")
+
+
+def class_labels(wanted: Wanted) -> tuple[Tensor, int]:
+    """Labels and the number of classes: the dataset's own, or an attribute's two."""
+    dataset = wanted.dataset
+    if wanted.argument:
+        names = dataset.words("attributes")
+        if wanted.argument not in names:
+            hint = nearest(wanted.argument, names)
+            raise wanted.refuse(f"there is no attribute {wanted.argument!r}; {hint}")
+        column = names.index(wanted.argument)
+        return dataset.annotation("attributes")[:, column].long(), 2
+    if dataset.labels is None:
+        raise wanted.refuse("it needs a dataset with labels, and this one has none")
+    return dataset.labels, len(dataset.classes)
