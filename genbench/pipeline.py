@@ -133,6 +133,8 @@ class _Run:
             scoring.look()
         with self._timed("score"):
             scores = scoring.scores()
+            if spec.train.task != "unconditional" and dist.rank() == 0:
+                self.store.put("shown", self.cell.key, *scoring.shown())
         self.hashes |= scoring.hashes
         return self._collect(trained, made, scores, time.perf_counter() - begin)
 

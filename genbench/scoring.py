@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from genbench import dist, features, metrics
-from genbench.data import Dataset
+from genbench.api import Caption, Layout
+from genbench.data import Dataset, words
 from genbench.features import Extractor, TextExtractor
 from genbench.metrics import Answers, FeatureSet, Metric, PairMetric, TaskMetric
 from genbench.metrics.pairs import pair_score
@@ -25,9 +26,11 @@ from genbench.runtime import Progress, Runtime
 from genbench.spec import Cell, ConfigError, MetricSpec, content_key
 from genbench.stats import Score
 from genbench.store import Artifact, Store
-from genbench.tasks import Examples, task
+from genbench.tasks import Examples, showing, task
 
-__all__ = ["Scoring"]
+__all__ = ["SHOWN", "Scoring"]
+
+SHOWN = 64  # samples whose questions are kept for pictures
 
 Pixels = NDArray[np.uint8]
 
@@ -82,6 +85,26 @@ class Scoring:
                 found[spec.id] = self._answer(metric, spec, options)
         return found
 
+    def shown(self) -> tuple[dict[str, Pixels], dict[str, Any]]:
+        """Of the first samples what they were asked, for pictures: tensors and texts.
+
+        `asked`, what a question shows; `truth`, its right answer, where there is one; `texts`,
+        what it says; `reasons`, why a metric says that a sample fails.
+        """
+        index = self._index[:SHOWN]
+        cond, truth = self._questions.condition(index), self._truth[:SHOWN]
+        pictures = showing.pictures(cond)
+        tensors = {} if pictures is None else {"asked": pictures.numpy()}
+        if self._questions.aligned or isinstance(cond, Caption | Layout):
+            tensors["truth"] = truth.numpy()
+        name = self.cell.sample.train.task
+        info = {
+            "texts": showing.texts(task(name), cond, self._questioned),
+            "reasons": {id: lines[:SHOWN] for id, lines in self.reasons.items()},
+            "aligned": self._questions.aligned,
+        }
+        return tensors, info
+
     # --- sets ------------------------------------------------------------------------------------
 
     def _sides(self, spec: MetricSpec) -> tuple[FeatureSet, FeatureSet | None]:
@@ -121,10 +144,9 @@ class Scoring:
     def _real(self, spec: MetricSpec, extractor: Extractor) -> FeatureSet | None:
         if not spec.reference:
             return None
-        name, changed, _ = spec.reference.partition("[")
-        name, _, split = name.rpartition(":")
+        name, split = spec.compared
         loaded = self.dataset(split, name)
-        if not changed:
+        if "[" not in spec.reference:
             return self._features(extractor, loaded.hash, loaded.images.numpy)
         images = task(self.cell.sample.train.task).questions(loaded).images
         return self._features(extractor, content_key([loaded.hash, spec.reference]), images.numpy)
@@ -189,9 +211,8 @@ class Scoring:
 
     @cached_property
     def _captions(self) -> list[str]:
-        words = self._questioned.words("tokens")
         tokens = self._questioned.annotation("tokens")[self._questions.rows[self._index]]
-        return [" ".join(words[t] for t in row if t) for row in tokens.tolist()]
+        return words.decode(tokens, self._questioned.words("tokens"))
 
     @cached_property
     def _truth(self) -> torch.Tensor:

@@ -164,7 +164,7 @@ class TrainSpec(Spec):
         config: The family's whole configuration, defaults included.
         dataset: `NAME` or `NAME@SIZE`, e.g. `digits`, `mnist@32`, `imagefolder:/photos@64`.
         data: Fingerprint of the data where its name does not fix it (folders), else empty.
-        task: The kind of condition: "unconditional" or "class_label".
+        task: What is asked for: "unconditional", "class_label", "paired:outline".
         budget: When training ends.
         seed: Of the weights, the order of the data and the training noise.
         version: Hash of the family's code and of the shared blocks that it imports.
@@ -205,7 +205,8 @@ class MetricSpec(Spec):
         name: The metric's short name: "fd", "is".
         extractor: The network, e.g. "digits-cnn".
         protocol: Named preprocessing, where an extractor has several, e.g. "tf1".
-        reference: `DATASET:SPLIT` for a distance, empty for a metric of the samples alone.
+        reference: What is compared with: `DATASET:SPLIT`, followed by the task in brackets where
+            it changes the images; empty for a metric of the samples alone.
         n: Number of samples that are scored.
         weights: sha256 of the extractor's weights.
         options: The metric's settings that differ from its defaults, e.g. `(("k", 5),)`.
@@ -227,6 +228,12 @@ class MetricSpec(Spec):
         """Fields that came later are left out where they say nothing: older keys stay valid."""
         content: dict[str, Any] = dump(self)
         return {k: v for k, v in content.items() if v or k not in ("options", "notes")}
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """Dataset and split of the reference, without the task; two empty strings for none."""
+        dataset, _, split = self.reference.partition("[")[0].rpartition(":")
+        return dataset, split
 
     @property
     def id(self) -> str:

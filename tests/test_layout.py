@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"api", "noise", "spec", "record", "stats", "timing"},
+    {"api", "noise", "spec", "record", "stats", "task_names", "timing"},
     {
         "store",
         "differences",
@@ -44,6 +44,7 @@ WITHOUT_TORCH = {
     "stats",
     "store",
     "suite",
+    "task_names",
     "timing",
 }
 

@@ -9,9 +9,17 @@ from genbench.spec import Budget, ConfigError
 
 @pytest.mark.parametrize("name", suite.names())
 def test_every_suite_of_the_package_can_be_planned(name):
+    for part in suite.parts(name):
+        planned = suite.plan(part)
+        assert len({cell.key for cell in planned}) == len(planned) == len(part.rows)
+        kinds = {registry.load(row.baseline).kind for row in part.rows}
+        assert "reference" in kinds and len(kinds) > 1
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke", "mnist"])
+def test_suites_across_kinds(name):
     loaded = suite.load(name)
     planned = suite.plan(loaded)
-    assert len({cell.key for cell in planned}) == len(planned) == len(loaded.rows)
     kinds = {registry.load(row.baseline).kind for row in loaded.rows}
     assert kinds == {"gan", "autoencoder", "diffusion", "reference"}
     options = [c.sample.options for c in planned if c.sample.train.baseline == "ddpm"]
@@ -93,3 +101,70 @@ def test_a_metric_of_classes_is_refused_for_an_extractor_without():
         suite.plan(suite.load("smoke", ["extractor=pixels"]))
     planned = suite.plan(suite.load("smoke", ["extractor=pixels", "metrics=fd"]))
     assert planned[0].metrics[0].id == "fd@pixels/digits:train/n100"
+
+
+PARTS = """
+n = 50
+extractor = "digits-cnn"
+metrics = ["fd"]
+budget = { steps = 1 }
+[[parts]]
+name = "plain"
+dataset = "digits"
+rows = [{ baseline = "vae" }, { baseline = "noise" }]
+[[parts]]
+name = "sharp"
+dataset = "digits"
+task = "low_res:2"
+metrics = ["psnr", "fd@pixels"]
+rows = [{ baseline = "truth" }, { baseline = "copy" }]
+"""
+
+
+@pytest.fixture
+def several(tmp_path):
+    path = tmp_path / "several.toml"
+    path.write_text(PARTS)
+    return str(path)
+
+
+def test_parts_are_suites_that_share_what_stands_above_them(several):
+    plain, sharp = suite.parts(several)
+    assert (plain.name, sharp.name) == ("several/plain", "several/sharp")
+    assert plain.n == sharp.n == 50 and plain.metrics == ("fd",)
+    assert [m.id for m in suite.plan(sharp)[0].metrics] == [
+        "psnr@pixels/digits:test/n50", "fd@pixels/digits:train/n50",
+    ]  # fmt: skip
+    assert suite.parts("quick") == [suite.load("quick")]
+
+
+def test_changes_go_to_the_parts_that_they_fit(several):
+    plain, sharp = suite.parts(several, ["n=40", "vae.batch=9", "sharp.task=low_res:4"])
+    assert plain.n == sharp.n == 40
+    assert plain.rows[0].config == {"batch": 9}
+    assert (plain.task, sharp.task) == ("unconditional", "low_res:4")
+    (only,) = suite.parts(several, ["parts=sharp"])
+    assert only.name == "several/sharp"
+    (only,) = suite.parts(several, ["baseline=copy"])
+    assert [row.baseline for row in only.rows] == ["copy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("parts=shrap", "no part 'shrap'; did you mean 'sharp'"),
+        ("ddpm.lr=1", "no part of suite 'several' has a row 'ddpm'"),
+        ("baseline=ddpm", "has a row 'ddpm'"),
+        ("sharp.nn=1", "unknown key 'nn'"),
+    ],
+)
+def test_changes_that_fit_no_part_are_refused(several, change, said):
+    with pytest.raises(ConfigError, match=said):
+        suite.parts(several, [change])
+
+
+def test_a_part_can_be_loaded_by_name():
+    part = suite.load("tasks/digits", ["n=20"])
+    assert part.name == "tasks/digits" and part.n == 20
+    with pytest.raises(ConfigError, match="name one of them: tasks/digits"):
+        suite.load("tasks")

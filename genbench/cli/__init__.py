@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"genbench {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    ls = verbs.add_parser("ls", help="suites, baselines, datasets, extractors and metrics")
+    ls = verbs.add_parser("ls", help="suites, baselines, tasks, datasets, extractors and metrics")
     ls.set_defaults(command=_ls)
 
     run = verbs.add_parser(
@@ -108,11 +108,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(arguments: argparse.Namespace) -> int:
-    from genbench import data, features, metrics, registry, suite
+    from genbench import data, features, metrics, registry, suite, task_names
 
     sections = {
         "suites": {name: suite.parts(name)[0].description for name in suite.names()},
         "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
+        "tasks": task_names.describe(),
         "datasets": data.describe(),
         "extractors": features.describe(),
         "metrics": metrics.describe(),

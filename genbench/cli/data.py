@@ -24,9 +24,9 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "data",
         help="facts about a dataset: counts, classes, hashes; or a contact sheet",
         description="Prints what a dataset holds. With --sheet it writes a picture instead: the "
-        "first images of each class or, of scenes, every annotation of the first images.",
+        "first images of each class or, where there are annotations, the first images with these.",
     )
-    parser.add_argument("dataset", help="NAME, NAME@SIZE or imagefolder:PATH@SIZE")
+    parser.add_argument("dataset", help="NAME, NAME@SIZE or NAME:PATH@SIZE, see genbench ls")
     parser.add_argument("changes", nargs="*", metavar="data.root=PATH")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a contact sheet")
     parser.add_argument("--split", default="train", help="of the sheet: train (default) or test")
@@ -67,6 +67,7 @@ def _facts(name: str, root: Path | None) -> dict[str, Any]:
         "dataset": name,
         "shape": list(train.images.shape[1:]),
         "classes": list(train.classes),
+        "annotations": {kind: list(train.words(kind)) for kind in train.annotations},
         "splits": splits,
         "notes": train.notes,
     }
@@ -86,6 +87,12 @@ def _text(facts: dict[str, Any]) -> str:
     names = [clean(name, 24) for name in facts["classes"]]
     rows = {"images": f"{width}x{height}, {'RGB' if channels == 3 else 'grey'}, 8 bits"}
     rows["classes"] = f"{len(names)}: {_listed(names)}" if names else "none"
+    rows["annotations"] = ", ".join(facts["annotations"])
+    rows |= {
+        f"  {kind}": f"{len(words)}: {_listed([clean(w, 24) for w in words])}"
+        for kind, every in facts["annotations"].items()
+        if (words := [word for word in every if word])  # without the padding
+    }
     for split, of in facts["splits"].items():
         rows[split] = f"{of['images']} images, sha256 {of['hash'][:12]}"
         if names:
@@ -113,6 +120,10 @@ def _sheet(name: str, split: str, n: int, root: Path | None) -> "Image":
 
         return scenes_sheet(split, parsed.size or DEFAULT_SIZE, n)
     loaded = data.load(name, split, root=root)
+    if loaded.known:
+        from genbench.data.sheet import sheet as annotated_sheet
+
+        return annotated_sheet(loaded, min(n, len(loaded)), clean)
     images = loaded.images.numpy()
     if loaded.labels is None:
         return sheet([(split, images[:n])], columns=n)

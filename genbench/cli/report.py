@@ -66,7 +66,7 @@ def _report(arguments: argparse.Namespace) -> int:
             content["aggregate"] = rows
         result(json.dumps(content, indent=1))
         return OK
-    result(report.render(report.frame(records, order, kinds=groups), arguments.format))
+    result(report.leaderboard(records, order, arguments.format, kinds=groups))
     if found and arguments.format != "csv":  # two tables are no CSV
         result("\n" + aggregate_table.render(found, arguments.format))
     return OK

@@ -31,6 +31,7 @@ __all__ = ["ASPECTS", "Judgement", "Seen", "judge"]
 
 ASPECTS = ("shape", "colour", "size", "count", "position")
 APART = 0.1  # between centres, in shares of the side
+DOUBT = 0.02  # of an IoU: less is no sign of who is in front
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,10 @@ def _holds(a: Seen, b: Seen, relation: str) -> bool:
         along, across = sides[relation]
         return along >= max(APART, abs(across))
     front, back = (a, b) if relation == "in front of" else (b, a)
-    return touch(a.mask, b.mask) and in_front(front.mask, back.mask, front.shape, back.shape) >= 0
+    return (
+        touch(a.mask, b.mask)
+        and in_front(front.mask, back.mask, front.shape, back.shape) >= -DOUBT
+    )
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ _TILTS = (-0.17, 0.17)  # radians; scenes turn objects by 15 degrees at most
 _REACH = 0.35  # how far the centre may be from that of the box, in radii
 _RADII = (0.8, 1.3)  # in halves of the box's longer side
 _STEPS = (7, 7, 7, 3)  # places to the right and down, radii, angles that are tried first
+_ENOUGH = 16  # pixels of a radius; of larger objects every second pixel is looked at, or third
 _ROUNDS = 3  # in which the neighbours of the best are tried, at half the distance each time
 
 
@@ -62,9 +63,11 @@ def _gain(mask: Mask, other: Mask, shape: str) -> float:
         (e[0] + e[-1] + 1) / 2 - cut.start
         for e, cut in zip((columns, rows), area[::-1], strict=True)
     )
-    seen, hiding = (torch.from_numpy(m[area]) for m in (mask, other))
+    stride = 1 + int(radius / _ENOUGH)
+    seen, hiding = (torch.from_numpy(m[area][::stride, ::stride]) for m in (mask, other))
     height, width = seen.shape
-    across, down = torch.arange(width) + 0.5, (torch.arange(height) + 0.5)[:, None]
+    across, down = (torch.arange(side) * stride + 0.5 for side in (width, height))
+    down = down[:, None]
 
     def fits(ways: "Tensor") -> "Tensor":
         """IoU of the mask and the shape at each of (T, 4), without and with what hides: (2, T)."""

@@ -101,15 +101,16 @@ def _metrics(cell: Cell) -> tuple[tuple[MetricSpec, ...], dict[str, str]]:
     scored, lacking = [], {}
     for spec in cell.metrics:
         try:
-            metric = metrics.get(spec.name)
+            metric = metrics.find(spec.name)
             parse(metric.options, dict(spec.options), f"options of {spec.name}")
-            network = features.parse("/".join(p for p in (spec.extractor, spec.protocol) if p))
+            if not isinstance(metric, metrics.PairMetric):  # which bring their own networks
+                features.parse("/".join(p for p in (spec.extractor, spec.protocol) if p))
             if spec.reference:
-                data.check(spec.reference.rpartition(":")[0])
+                data.check(spec.compared[0])
         except ConfigError as error:
             lacking[spec.id] = clean(str(error), 300)
             continue
-        shipped = network.name in features.names()
-        weights = features.card(network.name)["sha256"] if shipped else spec.weights
+        shipped = spec.extractor in features.names()
+        weights = features.card(spec.extractor)["sha256"] if shipped else spec.weights
         scored.append(spec.model_copy(update={"weights": weights}))
     return tuple(scored), lacking

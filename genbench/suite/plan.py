@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench import data, features, metrics, registry
+from genbench import data, features, metrics, registry, task_names
 from genbench.metrics import Metric, PairMetric, TaskMetric
 from genbench.spec import (
     Budget,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from genbench.api import Config, Options
 
 __all__ = ["plan", "settings"]
+
+_ALIGNED = ("paired", "low_res", "to_domain", "edit")  # tasks that may know the one right answer
 
 
 def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
@@ -60,6 +62,11 @@ def _metric(suite: Suite, wanted: str) -> MetricSpec:
     options = parse(metric.options, given, f"options of {name}")
     common: dict[str, Any] = {"n": suite.n, "options": metric.changed(options)}
     if isinstance(metric, PairMetric):
+        if task_names.parse(suite.task)[0] not in _ALIGNED:
+            raise ConfigError(
+                f"metric {name!r} needs the one right answer of every question, which task "
+                f"{suite.task!r} does not have; leave it out of metrics="
+            )
         weights = metric.weights(options) if metric.weights else "pixels"
         reference = f"{suite.dataset}:test"
         return MetricSpec(name=metric.name, extractor=weights, reference=reference, **common)
@@ -70,6 +77,8 @@ def _metric(suite: Suite, wanted: str) -> MetricSpec:
         fixed = metric.extractor if metric.extractor is not None else extractor or suite.extractor
         facts = _network(name, fixed) if fixed else {"extractor": "pixels"}
         return MetricSpec(name=metric.name, reference=f"{suite.dataset}:test", **facts, **common)
+    if "text" in metric.reads and suite.task != "caption":
+        raise ConfigError(f"metric {name!r} is of captions; leave it out, or take task 'caption'")
     facts = _network(name, extractor or suite.extractor, metric)
     if suite.n < metric.fewest(options):
         raise ConfigError(

@@ -6,13 +6,12 @@ that draws it. A name is `KIND` or `KIND:ARGUMENT`: "caption", "paired:outline",
 """
 
 from genbench.tasks.examples import Examples, to_float
-from genbench.tasks.task import Task, asked, describe, example, names, task
+from genbench.tasks.task import Task, asked, example, names, task
 
 __all__ = [
     "Examples",
     "Task",
     "asked",
-    "describe",
     "example",
     "names",
     "task",

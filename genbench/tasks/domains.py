@@ -10,9 +10,14 @@ from genbench.tasks import examples as kinds
 from genbench.tasks.examples import Examples
 from genbench.tasks.wanted import Wanted, class_labels
 
-__all__ = ["count", "questions", "training"]
+__all__ = ["count", "names", "questions", "training"]
 
 MASKS = "masks"  # as an argument of to_domain: with the instances of each source
+
+
+def names(wanted: Wanted) -> tuple[str, ...]:
+    """What the domains are called."""
+    return _split(wanted).names
 
 
 def count(wanted: Wanted) -> int:
@@ -27,32 +32,39 @@ class _Split:
     Attributes:
         domain: int64 (N,).
         count: Number of domains.
+        names: Of the domains.
         styles: Annotations that show the same scene in each domain; () where nothing does.
     """
 
     domain: Tensor
-    count: int
+    names: tuple[str, ...]
     styles: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many domains there are."""
+        return len(self.names)
 
 
 def _split(wanted: Wanted) -> _Split:
-    dataset, names = wanted.dataset, _domain_names(wanted)
+    dataset, names = wanted.dataset, tuple(_domain_names(wanted))
     styles = tuple(f"style/{name}" for name in names)
     if names and all(style in dataset.annotations for style in styles):
         if len(names) < 2:
             raise wanted.refuse("name two domains or more, e.g. to_domain:day,night")
         # no scene is shown in two domains: what a family sees is unpaired
-        return _Split(torch.arange(len(dataset)) % len(names), len(names), styles)
+        return _Split(torch.arange(len(dataset)) % len(names), names, styles)
     if len(names) == 1 and "attributes" in dataset.annotations:
-        return _Split(class_labels(Wanted(wanted.name, names[0], dataset))[0], 2)
+        held = class_labels(Wanted(wanted.name, names[0], dataset))[0]
+        return _Split(held, (f"not {names[0]}", names[0]))
     domain, there = dataset.annotation("domain"), dataset.words("domain")
     if names:
         if unknown := [name for name in names if name not in there]:
             raise wanted.refuse(f"no domain {unknown[0]!r}; {nearest(unknown[0], there)}")
         place = torch.full((len(there),), -1)
         place[[there.index(name) for name in names]] = torch.arange(len(names))
-        return _Split(place[domain], len(names))
-    return _Split(domain, len(there))
+        return _Split(place[domain], names)
+    return _Split(domain, there)
 
 
 def _domain_names(wanted: Wanted) -> list[str]:

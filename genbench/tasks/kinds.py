@@ -30,21 +30,16 @@ class Kind:
 
     Attributes:
         cond: The condition's type.
-        about: One line.
         make: Examples of a split.
         facts: Fields of `DataSpec`.
-        argument: What stands after the colon: "" nothing, else its name; in brackets if it may be
-            left out.
         ask: Questions of a split, where these are not the examples themselves.
         example: A small dataset that needs no files, and a task of this kind on it.
     """
 
     cond: type[Condition]
-    about: str
     make: Callable[[Wanted], Examples]
     example: tuple[str, str]
     facts: Callable[[Wanted], dict[str, int]] = lambda wanted: {}
-    argument: str = ""
     ask: Callable[[Wanted], Examples] | None = None
 
 
@@ -139,56 +134,43 @@ def _edits(wanted: Wanted) -> Examples:
 
 
 KINDS = {
-    "unconditional": Kind(
-        Unconditional, "images, and nothing else", _plain, ("digits", "unconditional")
-    ),
+    "unconditional": Kind(Unconditional, _plain, ("digits", "unconditional")),
     "class_label": Kind(
         ClassLabel,
-        "a class, or whether an attribute holds",
         _labels,
         ("digits", "class_label"),
         lambda wanted: {"classes": class_labels(wanted)[1]},
-        argument="[ATTRIBUTE]",
         ask=_classes_in_turn,
     ),
-    "caption": Kind(Caption, "a text", _captions, ("scenes@16", "caption"), _caption_facts),
+    "caption": Kind(Caption, _captions, ("scenes@16", "caption"), _caption_facts),
     "paired": Kind(
         Paired,
-        "an aligned picture: outline, grey, label_map, a style, or what the dataset pairs",
         _pairs,
         ("digits", "paired:outline"),
         _pair_facts,
-        argument="[SOURCE]",
     ),
     "to_domain": Kind(
         ToDomain,
-        "an image of another domain, without pairs; with `masks`, its instances",
         domains.training,
         ("scenes@16", "to_domain:day,night"),
         lambda wanted: {"domains": domains.count(wanted)},
-        argument="[DOMAIN,DOMAIN...]",
         ask=domains.questions,
     ),
     "layout": Kind(
         Layout,
-        "boxes and classes of objects",
         _layouts,
         ("scenes@16", "layout"),
         _layout_facts,
     ),
     "low_res": Kind(
         LowRes,
-        "the image reduced by a whole factor, each pixel the mean of a block",
         _reduced,
         ("digits", "low_res:2"),
         lambda wanted: {"factor": _factor(wanted)},
-        argument="FACTOR",
     ),
     "edit": Kind(
         Edit,
-        "an image and how much of an edit",
         _edits,
         ("scenes@16", "edit:night"),
-        argument="EDIT",
     ),
 }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from genbench import task_names
 from genbench.api import Condition, DataSpec, Edit, ToDomain, Unconditional
-from genbench.spec import ConfigError, nearest
+from genbench.spec import ConfigError
 from genbench.tasks.examples import Examples
 from genbench.tasks.kinds import KINDS
 from genbench.tasks.wanted import Wanted
@@ -16,7 +17,7 @@ from genbench.tasks.wanted import Wanted
 if TYPE_CHECKING:
     from genbench.data import Dataset
 
-__all__ = ["Task", "asked", "describe", "example", "names", "task"]
+__all__ = ["Task", "asked", "example", "names", "task"]
 
 
 @dataclass(frozen=True)
@@ -73,32 +74,13 @@ def names() -> list[str]:
     return sorted(KINDS)
 
 
-def describe() -> dict[str, str]:
-    """One line on each kind of task, by its form."""
-    forms = {}
-    for name, kind in sorted(KINDS.items()):
-        inner = kind.argument.strip("[]")
-        after = f":{inner}" if inner == kind.argument and inner else f"[:{inner}]" if inner else ""
-        forms[name + after] = kind.about
-    return forms
-
-
 def task(name: str) -> Task:
     """The task of that name.
 
     Raises:
-        ConfigError: For an unknown kind, with the nearest one, or an argument that is missing or
-            not wanted.
+        ConfigError: As `task_names.parse`.
     """
-    kind, colon, argument = name.partition(":")
-    if kind not in KINDS:
-        raise ConfigError(f"unknown task {name!r}; {nearest(kind, KINDS)}")
-    form = KINDS[kind].argument
-    if colon and not (form and argument):
-        what = f"write {kind}:{form.strip('[]')}" if form else f"write {kind}"
-        raise ConfigError(f"task {name!r} has an argument that does not fit; {what}")
-    if form and not form.startswith("[") and not argument:
-        raise ConfigError(f"task {name!r} needs an argument; write {kind}:{form}")
+    kind, argument = task_names.parse(name)
     return Task(name, kind, argument, KINDS[kind].cond)
 
 
