@@ -238,6 +238,9 @@ C = TypeVar("C", bound=Condition)
 class Baseline(nn.Module, ABC, Generic[C]):
     """One family of generative models.
 
+    State besides parameters is kept in buffers, changed in place: checkpoints hold them. With
+    several ranks, buffers of floats are averaged after each step, others are the first rank's.
+
     Class attributes:
         cond: The type of the condition, which is the kind of the task.
         kind: "gan", "autoencoder", "diffusion", "reference", ...: how tables group rows.

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch import distributed as td
 
-__all__ = ["anywhere", "barrier", "group", "lost_peer", "rank", "sum_flat", "world_size"]
+__all__ = [
+    "anywhere",
+    "barrier",
+    "from_first",
+    "group",
+    "lost_peer",
+    "rank",
+    "sum_flat",
+    "world_size",
+]
 
 
 def world_size() -> int:
@@ -62,6 +71,13 @@ def anywhere(flag: bool) -> bool:
 def lost_peer(error: BaseException) -> bool:
     """Whether an error only says that another rank is gone, and not what went wrong there."""
     return world_size() > 1 and (isinstance(error, td.DistError) or "gloo" in str(error).lower())
+
+
+def from_first(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by that of the first rank, whose state is the one that is saved."""
+    if world_size() > 1:
+        for tensor in tensors:
+            td.broadcast(tensor, 0)
 
 
 def sum_flat(tensors: Iterable[Tensor], weight: float = 1.0) -> None:

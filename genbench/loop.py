@@ -168,6 +168,7 @@ class Loop:
         self._live = [t for t in state.values() if t.is_floating_point()]
         self._rest = [t for t in state.values() if not t.is_floating_point()]
         self._buffers = [b for b in baseline.buffers() if b.is_floating_point()]
+        self._counts = [b for b in baseline.buffers() if not b.is_floating_point()]
         self.ema: dict[str, Tensor] | None = None
         if config.ema is not None and self.update.optimizers:
             self.ema = {name: t.clone() for name, t in state.items()}
@@ -218,6 +219,7 @@ class Loop:
         updates = self.update.updates
         self._run_family(x, cond, noise, size)
         dist.sum_flat(self._buffers, 1 / ranks)  # running statistics: the mean over ranks
+        dist.from_first(self._counts)
         self._per_step = self.update.updates - updates
         if self._per_step == 0:
             raise ConfigError("step() must call update() at least once")
