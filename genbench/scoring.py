@@ -26,7 +26,8 @@ from genbench.runtime import Progress, Runtime
 from genbench.spec import Cell, ConfigError, MetricSpec, content_key
 from genbench.stats import Score
 from genbench.store import Artifact, Store
-from genbench.tasks import Examples, showing, task
+from genbench.tasks import Examples, domains, showing, task
+from genbench.tasks.wanted import Wanted
 
 __all__ = ["SHOWN", "Scoring"]
 
@@ -218,6 +219,13 @@ class Scoring:
     def _truth(self) -> torch.Tensor:
         return self._questions.images[self._index]
 
+    def _words(self, name: str) -> tuple[str, ...]:
+        """Names of the dataset's; domains are those of the task, in its order."""
+        if name == "domain":
+            wanted = task(self.cell.sample.train.task)
+            return domains.names(Wanted(wanted.name, wanted.argument, self._questioned))
+        return self._questioned.words(name)
+
     def _pairs(self, metric: PairMetric, options: Any) -> Score:
         if not self._questions.aligned:
             raise ConfigError(
@@ -255,7 +263,7 @@ class Scoring:
             truth=self._truth,
             cond=self._questions.condition(self._index),
             annotation=lambda name: self._questioned.annotation(name)[rows],
-            words=self._questioned.words,
+            words=self._words,
             network=lambda: self._extractor(spec),
             features=looked,
             again=more.get("again"),

@@ -45,19 +45,20 @@ def judged(answers: Answers) -> list[Judgement]:
 def objects(reading: "Reading") -> list[list[Seen]]:
     """The objects of each picture, the largest first.
 
-    The pixels of an object are those of its shape and colour inside its box.
+    The pixels of an object are those of its colour inside its box: objects that overlap differ in
+    it, and a network is surer of it than of the shape that each pixel belongs to.
     """
     from genbench.data.scenes import COLOURS, SHAPES, SIZES  # loads torch
 
-    labels, colours = reading.label_map.numpy(), reading.colour_map.numpy()
-    height, width = labels.shape[1:]
+    colours = reading.colour_map.numpy()
+    height, width = colours.shape[1:]
     centres = reading.centre.tolist()
     boxes = (reading.boxes * reading.boxes.new_tensor([width, height] * 2)).round().long().tolist()
     kinds = [table.tolist() for table in (reading.colour, reading.shape, reading.size)]
-    found: list[list[Seen]] = [[] for _ in labels]
+    found: list[list[Seen]] = [[] for _ in colours]
     for i, k in (reading.shape >= 0).nonzero().tolist():
         colour, shape, size = (table[i][k] for table in kinds)
-        mask = (labels[i] == 1 + shape) & (colours[i] == 1 + colour)
+        mask = colours[i] == 1 + colour
         x0, y0, x1, y1 = boxes[i][k]
         mask[:y0], mask[y1:], mask[:, :x0], mask[:, x1:] = False, False, False, False
         x, y = centres[i][k]

@@ -1,4 +1,4 @@
-"""One number for each model over several datasets, as rliable does it for tasks.
+"""One number for each model over several datasets of one task, as rliable does it for tasks.
 
 For model m on dataset d with training seed s,
 
@@ -13,15 +13,16 @@ Precipice*, arXiv 2108.13264.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genbench.record import Record
+from genbench.report.parts import Part, split
 from genbench.report.ranking import Interval, Rank, ranks
-from genbench.report.rows import Row, collect, columns_of, facts
+from genbench.report.rows import Row, columns_of, facts
 from genbench.report.text import clean
 from genbench.spec import Cell, ConfigError, MetricSpec, canonical_json, nearest
 
@@ -112,6 +113,7 @@ class Aggregate:
         reference: Label of the row that is 0.
         left_out: Sentences: which models are not in the table, and what they lack.
         notes: Sentences on what the numbers do not say.
+        task: The task, where the folder has several: they are never mixed.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Aggregate:
     models: tuple[Model, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    task: str = ""
 
 
 def aggregates(
@@ -130,54 +133,54 @@ def aggregates(
     *,
     kinds: Mapping[str, str] | None = None,
     baseline: str | None = None,
+    log: Callable[[str], None] = lambda message: None,
 ) -> list[Aggregate]:
-    """An aggregate for each metric that all datasets have; none for fewer than two datasets.
+    """An aggregate for each metric that all datasets of a task have; none for a single dataset.
 
     Args:
         records: Of all datasets.
         order: The plan; None takes the cells of all records.
         kinds: See `rows.collect`.
-        baseline: Label of the row that others are measured against; None for "gaussian", and then
-            none where a dataset lacks it.
+        baseline: Label of the row that others are measured against; None for "gaussian".
+        log: Called with a sentence for every task that has several datasets and no aggregate.
 
     Raises:
-        ConfigError: If a dataset has no row `baseline`.
+        ConfigError: If no task has the row `baseline` on all of its datasets.
     """
-    tables = _tables(records, order, kinds or {})
-    if len(tables) < 2:
-        return []
+    tasks: dict[str, list[Part]] = {}
+    for part in split(records, order, kinds):
+        tasks.setdefault(part.task, []).append(part)
+    chosen = {task: parts for task, parts in tasks.items() if len(parts) > 1}
     label = BASELINE if baseline is None else baseline
-    for place, rows in tables.items():
-        names = [row.label for row in rows]
-        if label not in names and baseline is not None:
-            near = clean(nearest(label, names))
-            raise ConfigError(f"report: {clean(place)} has no row {label!r} to compare to; {near}")
-        if label not in names:
-            return []
+    lacks = {task: _without(parts, label) for task, parts in chosen.items()}
+    if baseline is not None and chosen and all(lacks.values()):
+        part = next(part for part in lacks.values() if part is not None)
+        near = clean(nearest(label, [row.label for row in part.rows]))
+        raise ConfigError(f"report: {part.title} has no row {label!r} to compare to; {near}")
+    aggregated = []
+    for task, parts in chosen.items():
+        lacking = lacks[task]
+        found = [] if lacking else _of_task(parts, label, task if len(tasks) > 1 else "")
+        if not found:
+            why = "no metric that all of them have"
+            why = f"{lacking.title} has no row {clean(label)}" if lacking else why
+            log(f"no table over {', '.join(part.title for part in parts)}: {why}")
+        aggregated += found
+    return aggregated
+
+
+def _without(parts: Sequence[Part], label: str) -> Part | None:
+    """The first part that has no row of this name."""
+    return next((p for p in parts if label not in [row.label for row in p.rows]), None)
+
+
+def _of_task(parts: Sequence[Part], label: str, task: str) -> list[Aggregate]:
+    """The aggregates of one task; `task` is told where a folder has several."""
+    tables = {part.title: part.rows for part in parts}
     specs = [_first_of_name(rows) for rows in tables.values()]
     shared = [name for name in specs[0] if all(name in found for found in specs)]
     found = [_aggregate(name, tables, [s[name] for s in specs], label) for name in shared]
-    return [one for one in found if one is not None]
-
-
-def _tables(
-    records: Sequence[Record], order: Sequence[Cell] | None, kinds: Mapping[str, str]
-) -> dict[str, list[Row]]:
-    """The rows of each dataset, labelled within it: a model has one name in all of them."""
-    cells = [record.cell for record in records] if order is None else list(order)
-    trains = [cell.sample.train for cell in cells]
-    several = len({train.task for train in trains}) > 1
-    parts: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell, train in zip(cells, trains, strict=True):
-        parts.setdefault((train.dataset, train.data, train.task), []).append(cell)
-    tables = {}
-    for (dataset, data, task), mine in parts.items():
-        name = f"{dataset}, {task}" if several else dataset
-        name += f" ({data[:8]})" if sum(part[0] == dataset for part in parts) > 1 and data else ""
-        keys = {cell.key for cell in mine}
-        known = [record for record in records if record.key in keys]
-        tables[clean(name)] = collect(known, None if order is None else mine, kinds)
-    return tables
+    return [replace(one, task=task) for one in found if one is not None]
 
 
 def _first_of_name(rows: Sequence[Row]) -> dict[str, MetricSpec]:

@@ -25,8 +25,9 @@ _CAPTION = (
 def frame(found: Sequence[Aggregate]) -> "pd.DataFrame":
     """Raw numbers: a row for each metric and model.
 
-    Columns: metric, kind, model, datasets, values (datasets times seeds), iqm, "iqm ci95 low",
-    "iqm ci95 high", "rank low", "rank high", then "P(better than M)" for each model M.
+    Columns: task (where a folder has several), metric, kind, model, datasets, values (datasets
+    times seeds), iqm, "iqm ci95 low", "iqm ci95 high", "rank low", "rank high", then
+    "P(better than M)" for each model M.
     """
     import pandas as pd
 
@@ -48,7 +49,7 @@ def frame(found: Sequence[Aggregate]) -> "pd.DataFrame":
                 "rank high": m.rank and m.rank.high,
             }
             wins = {f"P(better than {o})": m.better_than.get(o) for o in others}
-            rows.append(row | wins)
+            rows.append(({"task": one.task} if one.task else {}) | row | wins)
     table = pd.DataFrame(rows)
     numbers = [n for n in map(str, table) if n.startswith(("iqm", "P("))]
     ranks = {name: "Int64" for name in ("rank low", "rank high") if name in table}

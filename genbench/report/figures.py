@@ -7,7 +7,7 @@ is the same drawing with other colours. matplotlib is imported inside functions.
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from genbench.report.plotting import (
@@ -26,7 +26,7 @@ from genbench.report.plotting import (
 )
 from genbench.report.rows import Column, Row, Value, facts
 from genbench.report.speed_rows import pareto
-from genbench.report.text import clean, compact, measured, slug
+from genbench.report.text import clean, compact, measured
 from genbench.spec import canonical_json
 
 if TYPE_CHECKING:
@@ -84,28 +84,34 @@ class Point(NamedTuple):
     score: Value
 
 
-def draw(rows: Sequence[Row], columns: Sequence[Column]) -> list[Plot]:
-    """The four plots of every dataset, in a fixed order; equal rows give equal bytes."""
-    datasets = list(dict.fromkeys(_dataset(row) for row in rows))
-    plots = []
+def draw(
+    rows: Sequence[Row], columns: Sequence[Column], on: str = "", ending: str = ""
+) -> list[Plot]:
+    """The four plots of a table, in a fixed order; equal rows give equal bytes.
+
+    Args:
+        rows: The table's rows.
+        columns: Its metrics.
+        on: What the table is of, for titles, where there are several.
+        ending: What the plots' names end in, the same as part of a file's name.
+    """
+    column = quality(rows, columns)
+    if column is None:
+        return []
     with default_style():
-        for name in datasets:
-            mine = [row for row in rows if _dataset(row) == name]
-            column = quality(mine, columns)
-            if column is not None:
-                plots += _four(mine, column, clean(name) if len(datasets) > 1 else "")
-    return plots
+        return _four(rows, column, on, ending)
 
 
 def quality(rows: Sequence[Row], columns: Sequence[Column]) -> Column | None:
     """The metric that plots and summaries go by: the first Frechet distance that a row has, else
-    the first metric with a direction."""
+    the first metric with a direction. Of answers to questions always the latter."""
     scored = [c for c in columns if c.arrow and any(row.score(c.spec) for row in rows)]
-    distances = [c for c in scored if c.spec.name in ("fd", "fid")]
+    free = all(row.cells[0].sample.train.task == "unconditional" for row in rows)
+    distances = [c for c in scored if c.spec.name in ("fd", "fid")] if free else []
     return next(iter(distances + scored), None)
 
 
-def _four(rows: Sequence[Row], column: Column, on: str) -> list[Plot]:
+def _four(rows: Sequence[Row], column: Column, on: str, ending: str) -> list[Plot]:
     measured_rows = [row for row in rows if row.kind != "reference"]
     floor = next((v for r in rows if _name(r) == "real" and (v := _score(r, column))), None)
     found = [
@@ -116,14 +122,7 @@ def _four(rows: Sequence[Row], column: Column, on: str) -> list[Plot]:
     ]
     if not on:
         return found
-    return [
-        Plot(f"{p.name}-{slug(on)}", f"{p.title}, {on}", p.alt, p.light, p.dark, p.missing)
-        for p in found
-    ]
-
-
-def _dataset(row: Row) -> str:
-    return row.cells[0].sample.train.dataset
+    return [replace(p, name=f"{p.name}-{ending}", title=f"{p.title}, {on}") for p in found]
 
 
 def _name(row: Row) -> str:

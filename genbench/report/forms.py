@@ -10,7 +10,7 @@ from genbench.spec import ConfigError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ENDINGS", "Format", "csv", "printed"]
+__all__ = ["ENDINGS", "Format", "csv", "listed", "printed"]
 
 Format = Literal["text", "markdown", "csv", "latex"]
 ENDINGS: dict[Format, str] = {"text": "txt", "markdown": "md", "csv": "csv", "latex": "tex"}
@@ -24,6 +24,7 @@ def printed(
     caption: str,
     remarks: Sequence[Note] = (),
     empty: str = _EMPTY,
+    title: str = "",
 ) -> str:
     """A table, its caption and its notes as text that ends in a newline.
 
@@ -31,9 +32,10 @@ def printed(
         table: Strings, each made one printable line by `text.clean` and not escaped.
         fmt: "text", "markdown" or "latex"; for "csv" see `csv`, which takes numbers.
         words: The columns that are aligned to the left; the others are numbers.
-        caption: A sentence, below the table.
+        caption: A sentence, below the table; "" for none.
         remarks: Notes, below the caption; in LaTeX comments.
         empty: What is said instead of a table without rows in text and Markdown.
+        title: A heading above the table; in LaTeX a part of its caption.
 
     Raises:
         ConfigError: If there is no such format.
@@ -41,9 +43,27 @@ def printed(
     writers = {"text": _text, "markdown": _markdown, "latex": _latex}
     if fmt not in writers:
         raise ConfigError(f"report: no format {fmt!r}; {nearest(fmt, get_args(Format))}")
+    if fmt == "latex" and title:
+        title, caption = "", f"{title}. {caption}".strip()
+    head = _heading(title, fmt)
     if table.empty and fmt != "latex":
-        return empty
-    return writers[fmt](table, [name in words for name in table], caption, remarks)
+        return head + empty
+    return head + writers[fmt](table, [name in words for name in table], caption, remarks)
+
+
+def listed(title: str, remarks: Sequence[Note], fmt: Format) -> str:
+    """Notes on several tables under a heading; in LaTeX comments."""
+    if fmt == "latex":
+        return "\n".join(f"% {' '.join(note).strip()}" for note in remarks) + "\n"
+    if fmt == "markdown":
+        return _heading(title, fmt) + "\n".join(map(_item, remarks)) + "\n"
+    return _heading(title, fmt) + "\n".join(" ".join(note).strip() for note in remarks) + "\n"
+
+
+def _heading(title: str, fmt: Format) -> str:
+    if not title:
+        return ""
+    return f"## {markdown(title)}\n\n" if fmt == "markdown" else f"{title}\n{'=' * len(title)}\n\n"
 
 
 def csv(frame: "pd.DataFrame") -> str:
@@ -69,8 +89,9 @@ def _text(
             table[name] = table[name].str.ljust(width)
             table = table.rename(columns={name: name.ljust(width)})
     lines = [line.rstrip() for line in table.to_string(index=False, max_colwidth=None).split("\n")]
-    lines += ["", caption, *(" ".join(note).strip() for note in remarks)]
-    return "\n".join(lines) + "\n"
+    below = [caption] if caption else []
+    below += [" ".join(note).strip() for note in remarks]
+    return "\n".join([*lines, *([""] if below else []), *below]) + "\n"
 
 
 def _markdown(
@@ -79,10 +100,15 @@ def _markdown(
     align = ["left" if word else "right" for word in left]
     body = _escaped(table, markdown)
     # Without disable_numparse tabulate would rewrite numbers, and "1e5" as a name too.
-    lines = [body.to_markdown(index=False, disable_numparse=True, colalign=align), "", caption, ""]
-    for text, command in remarks:
-        lines.append(f"- {markdown(text)}" + (f" {code(command)}" if command else ""))
+    lines = [body.to_markdown(index=False, disable_numparse=True, colalign=align), ""]
+    lines += [caption, ""] if caption else []
+    lines += map(_item, remarks)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _item(note: Note) -> str:
+    text, command = note
+    return f"- {markdown(text)}" + (f" {code(command)}" if command else "")
 
 
 def _latex(

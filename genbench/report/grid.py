@@ -1,6 +1,7 @@
 """Pictures of samples: one grid for a row of the table, one sheet that compares all rows."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-__all__ = ["fitting", "grid", "sheet"]
+__all__ = ["fitting", "font", "grid", "rgb", "sheet", "stacked"]
 
 Images = NDArray[np.uint8]
 
 BACKGROUND = (246, 246, 244)
-_INK = (28, 30, 34)
-_FAINT = (122, 126, 134)
+INK = (28, 30, 34)
+FAINT = (122, 126, 134)
 _GAP = 2  # pixels between images
 _MARGIN = 16
 _TILE = 48  # pixels that a small image is enlarged to, about
@@ -40,7 +41,7 @@ def grid(images: Images, columns: int, scale: int = 1) -> "Image":
     """
     from PIL import Image
 
-    pixels = _rgb(images)
+    pixels = rgb(images)
     if columns < 1 or scale < 1:
         raise ValueError(f"columns and scale must be at least 1, got {columns} and {scale}")
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -59,7 +60,13 @@ def grid(images: Images, columns: int, scale: int = 1) -> "Image":
 
 
 def sheet(
-    rows: Sequence[tuple[str, Images]], *, columns: int = 16, groups: Sequence[str] = ()
+    rows: Sequence[tuple[str, Images]],
+    *,
+    columns: int = 16,
+    groups: Sequence[str] = (),
+    title: str = "",
+    quiet: Sequence[int] = (),
+    room: int = 0,
 ) -> "Image":
     """One picture that compares models: a labelled strip of samples for each.
 
@@ -67,6 +74,9 @@ def sheet(
         rows: Label and images, as for `grid`; the first `columns` of the images are shown.
         columns: Images in a strip.
         groups: For each row the heading it stands under; equal neighbours share one.
+        title: Of the whole sheet, on top.
+        quiet: Rows that are no models, by their place: their labels are faint.
+        room: Pixels that labels have at least, so that sheets can stand below each other.
 
     Raises:
         ValueError: Without rows, or for images that `grid` refuses.
@@ -77,27 +87,48 @@ def sheet(
         raise ValueError("a sheet needs at least one row")
     heads = list(groups) or [""] * len(rows)
     strips = [_strip(images[:columns]) for _, images in rows]
-    label_font, head_font = _font(15), _font(12)
-    left = _MARGIN + max(round(label_font.getbbox(label)[2]) for label, _ in rows) + _MARGIN
+    label_font, head_font = font(15), font(12)
+    widest = max(room, *(round(label_font.getbbox(label)[2]) for label, _ in rows))
+    left = _MARGIN + widest + _MARGIN
     width = left + max(strip.width for strip in strips) + _MARGIN
+    top = _MARGIN + _TITLE * bool(title)
+    title_font = font(19)
+    width = max(width, round(title_font.getlength(title)) + 2 * _MARGIN)
     starts = [bool(h) and (i == 0 or heads[i - 1] != h) for i, h in enumerate(heads)]
-    height = 2 * _MARGIN + sum(s.height + 4 for s in strips) + sum(_HEAD * s for s in starts)
+    height = top + _MARGIN + sum(s.height + 4 for s in strips) + sum(_HEAD * s for s in starts)
     picture = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    y = _MARGIN
-    for (label, _), strip, head, start in zip(rows, strips, heads, starts, strict=True):
+    draw.text((_MARGIN, _MARGIN - 2), title, fill=INK, font=title_font)
+    y = top
+    for i, ((label, _), strip, head, start) in enumerate(
+        zip(rows, strips, heads, starts, strict=True)
+    ):
         if start:
             draw.line((_MARGIN, y + 8, width - _MARGIN, y + 8), fill=(214, 214, 210))
-            draw.text((_MARGIN, y + 14), head.upper(), fill=_FAINT, font=head_font)
+            draw.text((_MARGIN, y + 14), head.upper(), fill=FAINT, font=head_font)
             y += _HEAD
         middle = y + strip.height // 2 - round(sum(label_font.getbbox("Ag")[1::2]) / 2)
-        draw.text((_MARGIN, middle), label, fill=_INK, font=label_font)
+        draw.text((_MARGIN, middle), label, fill=FAINT if i in quiet else INK, font=label_font)
         picture.paste(strip, (left, y))
         y += strip.height + 4
     return picture
 
 
 _HEAD = 36  # height of a group's heading
+_TITLE = 30
+
+
+def stacked(pictures: Sequence["Image"]) -> "Image":
+    """Pictures below each other, as wide as the widest."""
+    from PIL import Image
+
+    width, height = max(p.width for p in pictures), sum(p.height for p in pictures)
+    canvas = Image.new("RGB", (width, height), BACKGROUND)
+    top = 0
+    for picture in pictures:
+        canvas.paste(picture, (0, top))
+        top += picture.height
+    return canvas
 
 
 def _strip(images: Images) -> "Image":
@@ -107,8 +138,12 @@ def _strip(images: Images) -> "Image":
     return picture.reduce(shrink) if shrink > 1 else picture
 
 
-def _rgb(images: Images) -> Images:
-    """(n, C, H, W) to (n, H, W, 3)."""
+def rgb(images: Images) -> Images:
+    """uint8 (n, C, H, W) with C = 1 or 3 to (n, H, W, 3).
+
+    Raises:
+        ValueError: For another shape or type, and for no images.
+    """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         shape, kind = images.shape, images.dtype
         raise ValueError(f"expected uint8 images (n, 1 or 3, H, W), got {kind} {shape}")
@@ -118,7 +153,9 @@ def _rgb(images: Images) -> Images:
     return last.repeat(3, axis=3) if last.shape[3] == 1 else last
 
 
-def _font(size: int) -> "FreeTypeFont | ImageFont":
+@cache
+def font(size: int) -> "FreeTypeFont | ImageFont":
+    """The font of words in pictures."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)

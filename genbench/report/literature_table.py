@@ -150,7 +150,7 @@ def _measured(row: Row, names: Mapping[MetricSpec, str]) -> Line:
 
 def _references(row: Row) -> set[str]:
     specs = (m for cell in row.cells for m in cell.metrics)
-    return {m.reference.rpartition(":")[2] for m in specs if m.reference}
+    return {m.compared[1] for m in specs if m.reference}
 
 
 # --- published -----------------------------------------------------------------------------------

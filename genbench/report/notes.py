@@ -8,32 +8,35 @@ from genbench.report.rows import Column, Row
 from genbench.report.text import clean
 from genbench.spec import Cell
 
-__all__ = ["CAPTION", "Note", "cells", "machine", "notes", "reason"]
+__all__ = ["CAPTION", "Note", "cells", "left_out", "machine", "notes", "origin", "reason"]
 
 CAPTION = "± is half the width of the 95 % interval; ↓ lower is better, ↑ higher is better."
 
 Note = tuple[str, str]  # a sentence, and the command that belongs to it or ""
 
 
-def notes(rows: Sequence[Row], columns: Sequence[Column], left_out: int) -> list[Note]:
-    """All notes of a table, each on one line.
-
-    Args:
-        rows: The table's rows.
-        columns: Its metrics.
-        left_out: Number of records that belong to no cell of the plan.
-    """
-    lines: list[Note] = [(_metric(column, rows), "") for column in columns]
-    present = [record for row in rows for record in row.present]
-    lines += [(clean(text), "") for text in (*_data(present), *_machines(present))]
+def notes(
+    rows: Sequence[Row], columns: Sequence[Column], between: Sequence[Note] = ()
+) -> list[Note]:
+    """What the metrics of a table are, `between`, and what failed; each on one line."""
+    lines: list[Note] = [*((_metric(column, rows), "") for column in columns), *between]
     lines += [failure for row in rows for failure in _failures(row)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)
     if missing:
         lines.append((f"Not run: {cells(missing)} of the plan.", ""))
-    if left_out:
-        text = f"Left out: {cells(left_out)} of earlier runs that the last plan does not have."
-        lines.append((text, ""))
     return lines
+
+
+def origin(rows: Sequence[Row]) -> list[Note]:
+    """On which data and machines rows were measured."""
+    present = [record for row in rows for record in row.present]
+    return [(clean(text), "") for text in (*_data(present), *_machines(present))]
+
+
+def left_out(count: int) -> list[Note]:
+    """That there are results of `count` cells that belong to no table; none for 0."""
+    text = f"Left out: {cells(count)} of earlier runs that the last plan does not have."
+    return [(text, "")] if count else []
 
 
 def reason(record: Record) -> str:

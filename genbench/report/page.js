@@ -77,6 +77,7 @@
     at = (i + shots.length) % shots.length;
     large.src = shots[at].src;
     large.alt = shots[at].alt;
+    large.classList.toggle("wide", shots[at].classList.contains("wide"));
     document.getElementById("viewer-text").textContent = `${shots[at].alt} (${at + 1} of ${shots.length})`;
   };
   viewer.addEventListener("close", () => buttons[at].focus());

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from genbench.report import page_origin, page_sections
 from genbench.report.page_parts import Section
-from genbench.report.page_sections import Folder, totals
+from genbench.report.page_sections import Folder, OnPage, totals
 from genbench.report.text import clean
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Folder", "render"]
+__all__ = ["Folder", "OnPage", "render"]
 
 
 def render(folder: Folder, extra: Sequence[Section] = ()) -> str:
@@ -27,16 +27,15 @@ def render(folder: Folder, extra: Sequence[Section] = ()) -> str:
 
     Args:
         folder: What it is about.
-        extra: Further sections, which stand behind the leaderboard.
+        extra: Further sections, which stand behind the leaderboard, or behind all tables.
     """
     style, script = _part("page.css"), _part("page.js")
     ended = totals(folder)
     sections = [
         page_sections.summary(folder),
-        page_sections.leaderboard(folder),
+        *page_sections.tables(folder),
         *extra,
-        page_sections.plots(folder),
-        page_sections.samples(folder),
+        *page_sections.pictures(folder),
         page_origin.protocol(folder),
         page_origin.failures(folder),
         page_origin.environment(folder),
@@ -67,9 +66,10 @@ def _lead(folder: Folder) -> str:
     if days:
         when = f", measured {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "")
     rows = len(folder.rows)
+    tables = f" in {len(folder.tables)} tables" if folder.several else ""
+    on = ", ".join(folder.datasets) or "no dataset"
     return (
-        f"{rows} row{'s' * (rows != 1)} on {', '.join(folder.datasets) or 'no dataset'}, "
-        f"{cells} cell{'s' * (cells != 1)}{when}."
+        f"{rows} row{'s' * (rows != 1)}{tables} on {on}, {cells} cell{'s' * (cells != 1)}{when}."
     )
 
 

@@ -20,6 +20,7 @@ from genbench.report.page_parts import (
 from genbench.report.page_sections import Folder
 from genbench.report.rows import Column, Row
 from genbench.report.text import DASH
+from genbench.spec import MetricSpec
 
 __all__ = ["environment", "failures", "protocol", "records"]
 
@@ -50,7 +51,15 @@ _TERMS = (
 
 def protocol(folder: Folder) -> Section:
     """What every column is, in words."""
-    cards = [Facts(c.header, _explained(c, folder.rows)) for c in folder.columns]
+    cards: list[Facts] = []
+    taken: dict[str, MetricSpec] = {}
+    for table in folder.tables:
+        for column in table.part.columns:
+            title, spec = column.header, column.spec
+            if taken.setdefault(title, spec) != spec:
+                title = f"{title}, {table.part.title}"
+            card = Facts(title, _explained(column, table.part.rows))
+            cards += [] if card in cards else [card]
     terms = Facts("Other columns", [(term, Item(text)) for term, text in _TERMS])
     return Section("Protocol", "protocol", [Cards(cards), terms])
 
@@ -65,7 +74,7 @@ def _explained(column: Column, rows: Sequence[Row]) -> list[tuple[str, Item]]:
         ("Better", Item(better)),
         ("Network", Item(_network(spec.extractor))),
         ("Preprocessing", Item(spec.protocol or "the only one of this network")),
-        ("Reference", Item(_reference(spec.reference))),
+        ("Reference", Item(_reference(spec))),
         ("Samples", Item(f"{spec.n:,}")),
         ("95 % interval", Item(" or ".join(methods) or "none")),
     ]
@@ -90,11 +99,15 @@ def _network(extractor: str) -> str:
     return f"{extractor}: {about}"
 
 
-def _reference(reference: str) -> str:
-    if not reference:
+def _reference(spec: MetricSpec) -> str:
+    if not spec.reference:
         return "none: of the samples alone"
-    dataset, _, split = reference.rpartition(":")
-    return f"{split} split of {dataset}, real images" if dataset else reference
+    dataset, split = spec.compared
+    if not dataset:
+        return spec.reference
+    task = spec.reference.partition("[")[2].removesuffix("]")
+    what = f"right answers of {task}" if task else "real images"
+    return f"{split} split of {dataset}, {what}"
 
 
 def _hash(sha256: str, what: str = "sha256") -> Item:
@@ -108,14 +121,14 @@ def failures(folder: Folder) -> Section:
     """What failed, why, and how to run it again."""
     blocks: list[Block] = []
     missing = 0
-    for row in folder.rows:
+    for label, row in folder.named:
         for cell in row.cells:
             record = row.of(cell)
             if record is None:
                 missing += 1
             elif record.status != "ok" or record.error is not None:
                 seed = cell.sample.train.seed
-                title = f"{row.label}, seed {seed}: {record.status}"
+                title = f"{label}, seed {seed}: {record.status}"
                 blocks.append(_failed(title, record.error, reason(record)))
     if missing:
         blocks.append(Words(f"Not run yet: {cells(missing)} of the plan."))
@@ -179,13 +192,13 @@ def records(folder: Folder) -> Section:
     """Every cell with a link to its record, and the tables as files."""
     heads = ("model", "seed", "sampling seed", "status", "finished", "weights", "code", "record")
     lines = []
-    for row in folder.rows:
+    for label, row in folder.named:
         for cell in row.cells:
             record, sample = row.of(cell), cell.sample
             link = f"records/{cell.key}.json" if cell.key in folder.beside else ""
             lines.append(
                 [
-                    Item(row.label),
+                    Item(label),
                     Item(str(sample.train.seed), sample.train.seed),
                     Item(str(sample.seed), sample.seed),
                     Item("not run" if record is None else record.status),

@@ -18,6 +18,7 @@ __all__ = [
     "Failed",
     "Gallery",
     "Head",
+    "Heading",
     "Item",
     "Notes",
     "Plots",
@@ -52,6 +53,14 @@ class Head(NamedTuple):
     text: str
     numeric: bool = False
     title: str = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    form: ClassVar[str] = "heading"
+    text: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class Plots:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture of a row's samples."""
+    """A picture of samples; a wide one has words or questions in it and is shown large."""
 
     label: str
     caption: str
@@ -154,6 +163,7 @@ class Shot:
     uri: str
     width: int
     height: int
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,7 @@ class Failed:
     traceback: Sequence[str] = ()
 
 
-Block = Words | Notes | Table | Facts | Cards | Plots | Gallery | Failed
+Block = Heading | Words | Notes | Table | Facts | Cards | Plots | Gallery | Failed
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from genbench.report.figures import Plot, quality
 from genbench.report.page_parts import Plots, Shot
+from genbench.report.parts import Part
 from genbench.report.rows import KINDS, Column, Row
 from genbench.report.text import measured
 
-__all__ = ["plots", "shots"]
+__all__ = ["Album", "plots"]
 
 _SHOWN = 64  # samples in a grid
 _ONE, _ALL = 250_000, 3_000_000  # bytes of one grid, and of all of them
+_LEAST = 60_000  # bytes that a grid may have, however many there are
+_NARROW = ("unconditional", "class_label")  # tasks without words and questions beside the samples
 
 
 def plots(drawn: Sequence[Plot]) -> Plots:
@@ -22,25 +25,40 @@ def plots(drawn: Sequence[Plot]) -> Plots:
     return Plots([(p.title, p.alt, light, dark) for p, light, dark in uris])
 
 
-def shots(
-    rows: Sequence[Row], names: Sequence[str], columns: Sequence[Column], folders: Sequence[Path]
-) -> list[Shot]:
-    """The grids of those rows that have one.
+class Album:
+    """Finds a folder's grids and makes them fit into its page.
 
     Args:
-        rows: The table's rows.
-        names: The name of each row's file.
-        columns: The metrics; captions tell the one that plots go by.
         folders: Where to look, in this order.
+        rows: How many rows all tables have together.
     """
-    found = []
-    limit = min(_ONE, _ALL // max(1, len(rows)))
-    for row, name in zip(rows, names, strict=True):
-        path = next((f / name for f in folders if (f / name).is_file()), None)
-        fitted = None if path is None else _fitted(path.read_bytes(), limit)
-        if fitted is not None:
-            found.append(Shot(row.label, _caption(row, columns), _alt(row), *fitted))
-    return found
+
+    def __init__(self, folders: Sequence[Path], rows: int) -> None:
+        self.folders = tuple(folders)
+        self.limit = max(_LEAST, min(_ONE, _ALL // max(1, rows)))
+
+    def shots(self, part: Part, names: Sequence[str]) -> list[Shot]:
+        """The grids of those rows that have one; `names` are their files."""
+        found = []
+        for row, name in zip(part.rows, names, strict=True):
+            wide = part.task.partition(":")[0] not in _NARROW
+            fitted = self._find(name, wide)
+            if fitted is not None:
+                alt = _alt(row, part.task)
+                found.append(Shot(row.label, _caption(row, part.columns), alt, *fitted, wide))
+        return found
+
+    def overview(self, part: Part, name: str) -> Shot | None:
+        """The sheet of a conditional task: the same questions, answered by every row."""
+        fitted = None if part.task == "unconditional" else self._find(name, True)
+        if fitted is None:
+            return None
+        alt = f"the same questions of {part.title}, answered by every row"
+        return Shot("All rows", "the same questions to each of them", alt, *fitted, True)
+
+    def _find(self, name: str, words: bool) -> tuple[str, int, int] | None:
+        path = next((f / name for f in self.folders if (f / name).is_file()), None)
+        return None if path is None else _fitted(path.read_bytes(), self.limit, words)
 
 
 def _caption(row: Row, columns: Sequence[Column]) -> str:
@@ -51,8 +69,10 @@ def _caption(row: Row, columns: Sequence[Column]) -> str:
     return f"{kind}, {column.header} {measured(score.value, score.ci95)}"
 
 
-def _alt(row: Row) -> str:
+def _alt(row: Row, task: str) -> str:
     sample = next((r.cell for r in row.present if r.status == "ok"), row.cells[0]).sample
+    if task != "unconditional":
+        return f"samples of {row.label} and what they were asked for, seed {sample.train.seed}"
     count = min(_SHOWN, sample.n)
     return f"{count} sample{'s' if count > 1 else ''} of {row.label}, seed {sample.train.seed}"
 
@@ -61,10 +81,11 @@ def _uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _fitted(data: bytes, limit: int) -> tuple[str, int, int] | None:
+def _fitted(data: bytes, limit: int, words: bool = False) -> tuple[str, int, int] | None:
     """Data URI, width and height; None for a file that is no picture.
 
-    A PNG file of more than `limit` bytes becomes a JPEG file, smaller until it fits.
+    A PNG file of more than `limit` bytes becomes a JPEG file, smaller until it fits; one with
+    words in it first one of 256 colours, where words stay sharp.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -75,6 +96,12 @@ def _fitted(data: bytes, limit: int) -> tuple[str, int, int] | None:
         return None
     if len(data) <= limit:
         return _uri("png", data), picture.width, picture.height
+    if words:
+        buffer = io.BytesIO()
+        few = picture.quantize(256, dither=Image.Dither.NONE)
+        few.save(buffer, format="PNG", optimize=True)
+        if len(buffer.getvalue()) <= limit:
+            return _uri("png", buffer.getvalue()), picture.width, picture.height
     while True:
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=85)

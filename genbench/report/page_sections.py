@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from genbench.record import Record
 from genbench.report.figures import Plot, quality
-from genbench.report.notes import CAPTION
+from genbench.report.notes import CAPTION, Note
 from genbench.report.page_parts import (
     Block,
     Cards,
     Facts,
     Gallery,
     Head,
+    Heading,
     Item,
     Notes,
     Section,
@@ -22,6 +23,7 @@ from genbench.report.page_parts import (
     Words,
 )
 from genbench.report.page_pictures import plots as plot_block
+from genbench.report.parts import Part
 from genbench.report.rows import KINDS, Column, Row
 from genbench.report.table import COUNTS, human
 from genbench.report.text import clean, compact, measured
@@ -29,9 +31,35 @@ from genbench.report.text import clean, compact, measured
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Folder", "leaderboard", "plots", "samples", "summary", "totals"]
+__all__ = ["Folder", "OnPage", "pictures", "summary", "tables", "totals"]
 
 _NAME = 60  # characters of a row's name in the summary
+
+
+@dataclass(frozen=True)
+class OnPage:
+    """One table and what stands around it.
+
+    Attributes:
+        part: Its rows and metrics.
+        table: Its numbers, from `table.frame`.
+        plots: See `figures.draw`.
+        shots: Grids of samples.
+        overview: The picture that compares its rows, where they answer questions.
+        failures: For rows of which samples fail, a heading and sentences on what is wrong.
+    """
+
+    part: Part
+    table: "pd.DataFrame"
+    plots: Sequence[Plot] = ()
+    shots: Sequence[Shot] = ()
+    overview: Shot | None = None
+    failures: Sequence[tuple[str, Sequence[str]]] = ()
+
+    @property
+    def anchor(self) -> str:
+        """Where it stands on a page with several tables."""
+        return f"table-{self.part.slug}"
 
 
 @dataclass(frozen=True)
@@ -40,30 +68,43 @@ class Folder:
 
     Attributes:
         suite: Its name, "" where no plan is stored.
-        rows: The table's rows.
-        columns: Its metrics.
-        table: Its numbers, from `table.frame`.
-        plots: See `figures.draw`.
-        shots: Grids of samples.
+        tables: One for each dataset and task.
         beside: Keys of the records that stand beside the page, so that it may link to them.
+        notes: What is to be said of several tables together.
     """
 
     suite: str
-    rows: Sequence[Row]
-    columns: Sequence[Column]
-    table: "pd.DataFrame"
-    plots: Sequence[Plot]
-    shots: Sequence[Shot]
+    tables: Sequence[OnPage]
     beside: Set[str]
+    notes: Sequence[Note] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one table."""
+        return len(self.tables) > 1
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all tables."""
+        return [row for table in self.tables for row in table.part.rows]
+
+    @property
+    def named(self) -> list[tuple[str, Row]]:
+        """The same with names that tell rows of several tables apart."""
+        parts = [(table.part, row) for table in self.tables for row in table.part.rows]
+        return [
+            (f"{row.label}, {part.title}" if self.several else row.label, row)
+            for part, row in parts
+        ]
 
     @property
     def records(self) -> list[Record]:
-        """All records of the table."""
+        """All records of the tables."""
         return [record for row in self.rows for record in row.present]
 
     @property
     def datasets(self) -> list[str]:
-        """Their names, in the table's order."""
+        """Their names, in the tables' order."""
         return list(dict.fromkeys(row.cells[0].sample.train.dataset for row in self.rows))
 
 
@@ -81,18 +122,43 @@ def totals(folder: Folder) -> dict[str, int]:
 
 
 def summary(folder: Folder) -> Section:
-    """The best, fastest and cheapest row of each kind, dataset by dataset."""
+    """The best, fastest and cheapest row of each kind; of several tables, what they are."""
+    if folder.several:
+        blocks: list[Block] = [_contents(folder)]
+        blocks.append(Notes("Notes of all tables", folder.notes))
+        return Section("Tables", "tables", blocks)
     cards = []
-    for dataset in folder.datasets:
-        rows = [r for r in folder.rows if r.cells[0].sample.train.dataset == dataset]
-        column = quality(rows, folder.columns)
+    for table in folder.tables:
+        rows = table.part.rows
+        column = quality(rows, table.part.columns)
         for kind in dict.fromkeys(row.kind for row in rows):
-            title = KINDS.get(kind, kind[:1].upper() + kind[1:]) + (
-                f", {dataset}" if len(folder.datasets) > 1 else ""
-            )
             mine = [row for row in rows if row.kind == kind]
+            title = KINDS.get(kind, kind[:1].upper() + kind[1:])
             cards.append(Facts(title, list(_winners(mine, column))))
     return Section("Summary", "summary", [Cards(cards)])
+
+
+def _contents(folder: Folder) -> Table:
+    """A line for each table: where it stands, how much is in it, and its best row."""
+    lines = []
+    for table in folder.tables:
+        rows = table.part.rows
+        column = quality(rows, table.part.columns)
+        models = [row for row in rows if row.kind != "reference"]
+        best = None if column is None else _best(models, column)
+        asked = sum(len(row.cells) for row in rows)
+        ok = sum(row.ok for row in rows)
+        lines.append(
+            [
+                Item(table.part.title, href=f"#{table.anchor}"),
+                Item(str(len(rows)), len(rows)),
+                Item(str(ok) if ok == asked else f"{ok}/{asked}", ok),
+                Item("" if column is None else f"{column.header} {column.arrow}"),
+                Item(best or "no score"),
+            ]
+        )
+    heads = [Head("table"), Head("rows", True), Head("cells", True), Head("by"), Head("best row")]
+    return Table("The best row of each table by its first distance or metric.", heads, lines)
 
 
 def _winners(rows: Sequence[Row], column: Column | None) -> Iterable[tuple[str, Item]]:
@@ -135,13 +201,29 @@ def _named(row: Row) -> str:
 # --- the leaderboard -----------------------------------------------------------------------------
 
 
-def leaderboard(folder: Folder) -> Section:
-    """All rows with all numbers, and the notes of the printed tables."""
-    rows, text = folder.rows, human(folder.table)
-    raw = {header: name for name, header in folder.table.attrs["metrics"].items()}
+def tables(folder: Folder) -> list[Section]:
+    """The leaderboard; of several tables a section for each, with its plots and pictures."""
+    if not folder.several:
+        blocks = [block for table in folder.tables for block in _leaderboard(table)]
+        return [Section("Leaderboard", "leaderboard", blocks or [Words("No cells.")])]
+    found = []
+    for table in folder.tables:
+        blocks = _leaderboard(table)
+        if table.plots:
+            blocks += [Heading("Plots"), *_plots(table)]
+        if table.shots:
+            blocks += [Heading("Samples"), *_samples(table)]
+        found.append(Section(table.part.title, table.anchor, blocks))
+    return found
+
+
+def _leaderboard(one: OnPage) -> list[Block]:
+    """All rows with all numbers, and the notes of the printed table."""
+    rows, text = one.part.rows, human(one.table)
+    raw = {header: name for name, header in one.table.attrs["metrics"].items()}
     raw |= {count.header: count.name for count in COUNTS}
     if "rank" in text.columns and raw:
-        raw["rank"] = f"{next(iter(folder.table.attrs['metrics']))} rank low"
+        raw["rank"] = f"{next(iter(one.table.attrs['metrics']))} rank low"
     costs = [count.header for count in COUNTS]
     first = [c for c in text.columns if c not in ("model", "kind", "seeds", "status", *costs)]
     order = ["model", *first, "kind", *costs, "seeds", "status"]
@@ -158,13 +240,13 @@ def leaderboard(folder: Folder) -> Section:
             return Item(str(asked) if ok == asked else f"{ok}/{asked}", ok)
         shown = str(text[name].iloc[i])
         if name == "status":
-            return Item(shown, title=str(folder.table["reason"].iloc[i]))
-        return Item(shown, _number(folder.table[raw[name]].iloc[i]))
+            return Item(shown, title=str(one.table["reason"].iloc[i]))
+        return Item(shown, _number(one.table[raw[name]].iloc[i]))
 
     cells = [[item(i, name) for name in order] for i in range(len(rows))]
     caption = f"{CAPTION} Numbers of several seeds are means."
-    notes = Notes("Notes of this table", folder.table.attrs["notes"])
-    return Section("Leaderboard", "leaderboard", [Table(caption, heads, cells, kinds), notes])
+    notes = Notes("Notes of this table", one.table.attrs["notes"])
+    return [Table(caption, heads, cells, kinds), notes]
 
 
 def _number(value: Any) -> float | None:
@@ -190,19 +272,44 @@ _HELP = {
 # --- plots and samples ---------------------------------------------------------------------------
 
 
-def plots(folder: Folder) -> Section:
+def pictures(folder: Folder) -> list[Section]:
+    """Plots and samples of a single table; several have them in their own sections."""
+    if folder.several:
+        return []
+    none = "Not drawn: no row has a score of a metric with a better direction."
+    drawn = [block for table in folder.tables if table.plots for block in _plots(table)]
+    told = "No pictures: samples stand in the results folder after a run, not in its records."
+    shown = [block for table in folder.tables if table.shots for block in _samples(table)]
+    return [
+        Section("Plots", "plots", drawn or [Words(none)]),
+        Section("Samples", "samples", shown or [Words(told)]),
+    ]
+
+
+def _plots(one: OnPage) -> list[Block]:
     """The plots, and why the others are missing."""
-    blocks: list[Block] = [plot_block(folder.plots)]
-    blocks += [Words(plot.missing) for plot in folder.plots if plot.missing]
-    if not folder.plots:
-        blocks = [Words("Not drawn: no row has a score of a metric with a better direction.")]
-    return Section("Plots", "plots", blocks)
+    return [plot_block(one.plots), *(Words(plot.missing) for plot in one.plots if plot.missing)]
 
 
-def samples(folder: Folder) -> Section:
-    """The grids, in the table's order."""
-    if not folder.shots:
-        told = "No pictures: samples stand in the results folder after a run, not in its records."
-        return Section("Samples", "samples", [Words(told)])
-    words = Words("Samples are in the order of their sampling noise; none was chosen.")
-    return Section("Samples", "samples", [words, Gallery(folder.shots)])
+def _samples(one: OnPage) -> list[Block]:
+    """The grids, in the table's order, and what is wrong with samples."""
+    kind = one.part.task.partition(":")[0]
+    words = _SAMPLES.get(kind, _ANSWERS)
+    blocks: list[Block] = [Words(words)]
+    if one.overview is not None:
+        blocks.append(Gallery([one.overview]))
+    blocks.append(Gallery(one.shots))
+    for heading, lines in one.failures:
+        blocks.append(Notes(heading, [(line, "") for line in lines]))
+    return blocks
+
+
+_SAMPLES = {
+    "unconditional": "Samples are in the order of their sampling noise; none was chosen.",
+    "class_label": "The first samples, none was chosen. Under the name of a class stand samples "
+    "of it; a red frame is around those that a metric finds wrong.",
+}
+_ANSWERS = (
+    "The first samples, none was chosen; each answers a question of its own. What a metric finds "
+    "wrong with a sample stands below it in red."
+)

@@ -198,9 +198,12 @@ def _compose(baseline: str, parts: Iterable[str], dataset: str) -> str:
 
 def _labels(cells: Sequence[Cell]) -> list[str]:
     """A name for each row, no two equal: rows that would read the same show what differs."""
-    several = len({cell.sample.train.dataset for cell in cells}) > 1
+    trains = [cell.sample.train for cell in cells]
+    several = len({train.dataset for train in trains}) > 1
+    on = [train.dataset if several else "" for train in trains]
     base = [_base(cell) for cell in cells]
-    on = [cell.sample.train.dataset if several else "" for cell in cells]
+    if len({train.task for train in trains}) > 1:
+        base = [(b, [t.task, *parts]) for (b, parts), t in zip(base, trains, strict=True)]
     labels = [_compose(*b, o) for b, o in zip(base, on, strict=True)]
     for same in _repeated(labels):
         flat = [facts(cells[i]) for i in same]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genbench.record import Record
-from genbench.report.forms import Format, csv, printed
-from genbench.report.notes import CAPTION, Note, notes, reason
+from genbench.report.forms import Format, csv, listed, printed
+from genbench.report.notes import CAPTION, Note, left_out, notes, origin, reason
+from genbench.report.parts import Part, split
 from genbench.report.ranking import NOTE, Rank, grouped, interval, shown
 from genbench.report.rows import KINDS, Column, Row, collect, columns_of
 from genbench.report.text import clean, compact, measured
@@ -18,9 +19,13 @@ from genbench.spec import Cell
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COUNTS", "Format", "frame", "human", "render"]
+__all__ = ["COUNTS", "Format", "common", "frame", "human", "leaderboard", "part_frame", "render"]
 
 _WORDS = ("kind", "model", "status")  # the other columns are numbers
+_ONE_SEED = (
+    "Intervals of rows with one training seed are over samples alone: training again moves a "
+    "score by more than they say."
+)
 _REASON = 48  # characters of a failure's reason inside the table; the notes have all of it
 
 
@@ -66,12 +71,27 @@ def frame(
             are rows with the status "not run". None takes the cells of all records.
         kinds: Kind by family name, for families of which no record is there yet.
     """
-    import pandas as pd
-
     rows = collect(records, order, kinds or {})
     columns = columns_of(rows)
     shown = {cell.key for row in rows for cell in row.cells}
-    left_out = len({record.key for record in records} - shown)
+    rest = left_out(len({record.key for record in records} - shown))
+    table = _framed(rows, columns)
+    texts = [*_rank_notes(table, rows, columns), *notes(rows, columns, origin(rows)), *rest]
+    table.attrs["notes"] = texts
+    return table
+
+
+def part_frame(part: Part) -> "pd.DataFrame":
+    """The frame of one of several parts, with the notes that are of it alone."""
+    table = _framed(part.rows, part.columns)
+    ranked = _rank_notes(table, part.rows, part.columns, short=True)
+    table.attrs["notes"] = [*ranked, *notes(part.rows, part.columns)]
+    return table
+
+
+def _framed(rows: Sequence[Row], columns: Sequence[Column]) -> "pd.DataFrame":
+    import pandas as pd
+
     names = [n for c in columns for n in (*_names(c.name), *_rank_names(c.name))]
     head = ["kind", "model", "baseline", "dataset", "task", "weights", "seeds", "seeds_ok"]
     tail = [*(c.name for c in COUNTS), "ended_by", "status", "reason", "cells"]
@@ -84,26 +104,38 @@ def frame(
     for name in ("nfe", "params", "train_images", "train_steps"):
         if (table[name].dropna() % 1 == 0).all():  # counts print as counts, not as "469.0"
             table[name] = table[name].astype("Int64")
-    table.attrs = {
-        "metrics": {c.name: " ".join((c.header, c.arrow)).strip() for c in columns},
-        "notes": [*_rank_notes(table, rows, columns), *notes(rows, columns, left_out)],
-    }
+    table.attrs["metrics"] = {c.name: " ".join((c.header, c.arrow)).strip() for c in columns}
     return table
 
 
 def _rank_notes(
-    table: "pd.DataFrame", rows: Sequence[Row], columns: Sequence[Column]
+    table: "pd.DataFrame", rows: Sequence[Row], columns: Sequence[Column], short: bool = False
 ) -> list[Note]:
-    """What the places mean, where there are any."""
+    """What the places mean, where there are any; `short` where `_common` tells the rest."""
     if not columns or table[_rank_names(columns[0].name)[0]].count() < 2:
         return []
+    if short:
+        return [(f"rank: by {columns[0].header}.", "")]
     texts = [f"rank: by {columns[0].header}; {NOTE}."]
     if any(row.ranked and len(row.trainings) == 1 for row in rows):
-        texts.append(
-            "Intervals of rows with one training seed are over samples alone: training again "
-            "moves a score by more than they say."
-        )
+        texts.append(_ONE_SEED)
     return [(text, "") for text in texts]
+
+
+def common(parts: Sequence[Part], records: Sequence[Record]) -> list[Note]:
+    """What is to be said of all tables of a folder together.
+
+    Args:
+        parts: Its tables.
+        records: Everything that is in the folder.
+    """
+    rows = [row for part in parts for row in part.rows]
+    notes = [(f"rank: {NOTE}.", "")]
+    if any(row.ranked and len(row.trainings) == 1 for row in rows):
+        notes.append((_ONE_SEED, ""))
+    shown = {record.key for part in parts for record in part.records}
+    rest = left_out(len({record.key for record in records} - shown))
+    return [*notes, *origin(rows), *rest]
 
 
 def _names(metric: str) -> tuple[str, str, str]:
@@ -176,6 +208,40 @@ def render(frame: "pd.DataFrame", fmt: Format) -> str:
     if fmt == "csv":
         return csv(frame)
     return printed(human(frame), fmt, _WORDS, CAPTION, frame.attrs.get("notes", []))
+
+
+def leaderboard(
+    records: Sequence[Record],
+    order: Sequence[Cell] | None,
+    fmt: Format,
+    *,
+    kinds: Mapping[str, str] | None = None,
+) -> str:
+    """A folder's leaderboard as text: a table for each dataset and task, below each other.
+
+    One table has no heading. "csv" is one frame of all rows, see `frame`.
+
+    Args:
+        records: See `frame`.
+        order: See `frame`.
+        fmt: See `render`.
+        kinds: See `frame`.
+
+    Raises:
+        ConfigError: If there is no format `fmt`.
+    """
+    parts = split(records, order, kinds)
+    if len(parts) < 2 or fmt == "csv":
+        return render(frame(records, order, kinds=kinds), fmt)
+    said = common(parts, records)
+    caption = CAPTION if fmt == "latex" else ""  # a float stands alone
+    said = said if caption else [(CAPTION, ""), *said]
+    texts = []
+    for part in parts:
+        table = part_frame(part)
+        remarks = table.attrs["notes"]
+        texts.append(printed(human(table), fmt, _WORDS, caption, remarks, title=part.title))
+    return "\n".join([*texts, listed("All tables", said, fmt)])
 
 
 def _rank(frame: "pd.DataFrame", metric: str) -> dict[str, list[str]]:

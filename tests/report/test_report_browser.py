@@ -11,6 +11,9 @@ from typing import Any
 
 import page_samples
 import pytest
+import task_samples
+
+from genbench.report import write
 
 selenium = pytest.importorskip("selenium", reason="needs selenium: pip install genbench[test]")
 
@@ -131,6 +134,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_samples.hostile(tmp_path_factory.mktemp("hostile"))
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("several")
+    write(task_samples.folder(root, ("class_label", "caption")), root)
+    return root / "report.html"
+
+
 def luminance(colour: str) -> float:
     """Relative luminance as WCAG 2.1 defines it, of `rgb(r, g, b)`."""
     parts = [float(p) / 255 for p in colour[colour.index("(") + 1 : -1].split(",")[:3]]
@@ -177,7 +187,7 @@ def test_every_picture_is_there(page: Page, well: Path) -> None:
         assert shown == wanted
 
 
-@pytest.mark.parametrize("name", ["well", "hostile"])
+@pytest.mark.parametrize("name", ["well", "hostile", "several"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_overflows(
     page: Page, name: str, width: int, request: pytest.FixtureRequest
@@ -186,7 +196,7 @@ def test_nothing_overflows(
     assert page.js("return innerWidth") == width
     assert page.js("return document.documentElement.scrollWidth") <= width
     scrolled = page.js(
-        "const e = document.querySelector('#leaderboard .scroll'); e.scrollLeft = 9999;"
+        "const e = document.querySelector('.tools + .scroll'); e.scrollLeft = 9999;"
         "const r = e.querySelector('tbody th').getBoundingClientRect();"
         "return [e.scrollLeft, r.left - e.getBoundingClientRect().left]"
     )
@@ -275,6 +285,47 @@ def test_the_kind_filter(page: Page, well: Path) -> None:
     assert page.column("model") == [], "sorting keeps the filter"
 
 
+# --- several tables ------------------------------------------------------------------------------
+
+
+def test_each_table_is_sorted_and_filtered_alone(page: Page, several: Path) -> None:
+    page.open(several)
+    ids = ("table-class-label-on-digits", "table-caption-on-scenes-32")
+
+    def names(name: str) -> list[str]:
+        rows = page.all(f"#{name} tbody tr:not([hidden]) th")
+        return [row.text for row in rows]
+
+    assert [names(name) for name in ids] == [["cgan", "ddpm", "real"]] * 2
+    page.all(f"#{ids[0]} thead button")[0].click()
+    page.all(f"#{ids[0]} thead button")[0].click()
+    assert names(ids[0]) == ["real", "ddpm", "cgan"] and names(ids[1])[0] == "cgan"
+    page.one(f"#{ids[1]} input[type=search]").send_keys("ddpm")
+    assert names(ids[1]) == ["ddpm"] and len(names(ids[0])) == 3
+
+
+def test_the_contents_lead_to_the_tables(page: Page, several: Path) -> None:
+    page.open(several)
+    page.all("#tables tbody a")[1].click()
+    top = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
+    assert abs(page.js(top, "table-caption-on-scenes-32")) < 2
+
+
+def test_pictures_with_words_are_large(page: Page, several: Path) -> None:
+    page.open(several)
+    width = "return arguments[0].getBoundingClientRect().width"
+    overview, first = page.all("#table-caption-on-scenes-32 .enlarge")[:2]
+    assert page.js(width, overview) > 800 and page.js(width, first) > 480
+    narrow = page.all("#table-class-label-on-digits .enlarge")[1]
+    assert page.js(width, narrow) < 300
+    page.js("arguments[0].click()", first)
+    shown = page.one("dialog img")
+    assert shown.get_attribute("class") == "wide"
+    assert page.js("return getComputedStyle(arguments[0]).imageRendering", shown) == "auto"
+    natural = page.js("return arguments[0].naturalWidth", shown)
+    assert abs(page.js(width, shown) - natural) < 2, "words at the size they were drawn in"
+
+
 # --- pictures ------------------------------------------------------------------------------------
 
 
@@ -342,8 +393,8 @@ def test_hostile_records_run_nothing(page: Page, hostile: Path) -> None:
     for button in page.all(".enlarge")[:3]:
         button.send_keys(Keys.ENTER)
         page.focused.send_keys(Keys.ESCAPE)
-    page.one("#leaderboard input[type=search]").send_keys(page_samples.HOSTILE[0])
-    assert 0 < len(page.column("model")) < 22
+    page.all("input[type=search]")[0].send_keys(page_samples.HOSTILE[0])
+    assert page.all("main tbody tr[hidden]")
     page.js("for (const e of document.querySelectorAll('*')) "
             "e.dispatchEvent(new MouseEvent('mouseover'))")  # fmt: skip
     assert page.js("return typeof window.pwned") == "undefined"

@@ -10,6 +10,7 @@ from report_samples import FD, IS, cell, record
 
 from genbench.report import figures
 from genbench.report.figures import PAPER, PAPER_DARK, Plot, draw, quality
+from genbench.report.parts import split
 from genbench.report.rows import Row, collect, columns_of
 from genbench.spec import Cell
 
@@ -167,14 +168,15 @@ def test_scores_that_are_no_numbers_are_left_out(axes: dict[str, Any]) -> None:
 
 def test_datasets_have_plots_of_their_own() -> None:
     other = FD.model_copy(update={"reference": "mnist:train"})
-    rows = rows_of(
+    found = [
         *FOUR[:2],
         *(
             (cell(name, dataset="mnist", metrics=(other,)), (v,), f, v)
             for name, v, f in (("dcgan", 30.0, 1e9), ("vae", 40.0, 2e9))
         ),
-    )
-    plots = drawn(rows)
+    ]
+    parts = split([record(c, *v, **counted(f, ms)) for c, v, f, ms in found], None)
+    plots = {plot.name: plot for p in parts for plot in draw(p.rows, p.columns, p.title, p.slug)}
     assert set(plots) >= {"quality-latency-digits", "quality-latency-mnist"}
     assert plots["quality-latency-mnist"].title == "Quality against latency, mnist"
     assert "30.0" in plots["quality-latency-mnist"].alt

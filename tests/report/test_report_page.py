@@ -17,11 +17,13 @@ from PIL import Image
 from report_samples import FD, cell, failure, pictures, record
 
 from genbench.cli import main
+from genbench.record import Record
 from genbench.report import frame, page, render, write
 from genbench.report.page_parts import Item, Section, Table, Words
-from genbench.report.page_pictures import shots
-from genbench.report.rows import collect, columns_of
+from genbench.report.page_pictures import Album
+from genbench.report.parts import split
 from genbench.report.text import clean, inert, latex
+from genbench.spec import Cell
 from genbench.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -275,27 +277,30 @@ def test_protocol_names_preprocessing_and_settings() -> None:
     inception = FD.model_copy(
         update={"extractor": "inception", "protocol": "tf1", "options": (("k", 5),)}
     )
-    rows = collect([], [cell("dcgan", metrics=(inception,))], {})
-    section = page.page_origin.protocol(folder(rows))
+    section = page.page_origin.protocol(folder([], [cell("dcgan", metrics=(inception,))]))
     pairs = {term: item.text for term, item in section.blocks[0].cards[0].pairs}  # type: ignore[union-attr]
     assert pairs["Preprocessing"] == "tf1" and pairs["Settings"] == "k = 5"
     assert pairs["Network"].startswith("inception: Inception-v3")
 
 
-def folder(rows: list, **changes: object) -> page.Folder:
-    columns = columns_of(rows)
-    cells = [c for row in rows for c in row.cells]
-    records = [r for row in rows for r in row.present]
-    fields = {
-        "suite": "x",
-        "rows": rows,
-        "columns": columns,
-        "table": frame(records, cells),
-        "plots": [],
-        "shots": [],
-        "beside": set(),
-    }
-    return page.Folder(**(fields | changes))  # type: ignore[arg-type]
+def folder(records: list[Record], order: list[Cell] | None = None) -> page.Folder:
+    tables = [page.OnPage(part, frame(records, order)) for part in split(records, order)]
+    return page.Folder("x", tables, set())
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("", "none: of the samples alone"),
+        ("scenes@32:train", "train split of scenes@32, real images"),
+        ("s:test[to_domain:day,night]", "test split of s, right answers of to_domain:day,night"),
+    ],
+)
+def test_protocol_names_the_reference(reference: str, said: str) -> None:
+    spec = FD.model_copy(update={"reference": reference})
+    section = page.page_origin.protocol(folder([], [cell("dcgan", metrics=(spec,))]))
+    pairs = {term: item.text for term, item in section.blocks[0].cards[0].pairs}  # type: ignore[union-attr]
+    assert pairs["Reference"] == said
 
 
 def test_failures_tell_stage_reason_command_and_traceback(well: Path) -> None:
@@ -372,10 +377,9 @@ def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
 
 
 def test_further_sections_come_behind_the_leaderboard() -> None:
-    rows = collect([record(cell("dcgan"), 1.0)], None, {})
     table = Table.of("Two.", ["what", "number"], [["a <b>", 1500.0], ["c", None]], ["x", "y"])
     more = Section("More", "more", [Words("Said & done."), table])
-    root = Reader(page.render(folder(rows), [more])).root
+    root = Reader(page.render(folder([record(cell("dcgan"), 1.0)]), [more])).root
     titles = [n.text for n in root.all("h2")]
     assert titles[titles.index("Leaderboard") + 1] == "More"
     section = by_id(root, "more")
@@ -404,7 +408,7 @@ def test_models_over_datasets_have_a_section(tmp_path: Path) -> None:
     assert float(found["vae"][3].attributes["data-value"]) == pytest.approx(0.6931471806)
     assert "1.00" in [n.text for n in found["dcgan"][4:]]
     titles = [n.text for n in parse(tmp_path / "report.html").all("h2")]
-    assert titles.index("Over datasets") == titles.index("Leaderboard") + 1
+    assert titles[:4] == ["Tables", "digits", "mnist", "Over datasets"]
 
 
 def test_a_table_without_numbers_has_no_column_of_numbers() -> None:
@@ -416,8 +420,8 @@ def test_large_pictures_become_small(tmp_path: Path) -> None:
     noise = Image.effect_noise((900, 900), 100).convert("RGB")
     noise.save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"<svg/>")
-    rows = collect([record(cell(name), 1.0) for name in ("dcgan", "vae")], None, {})
-    (shot,) = shots(rows, ["a.png", "b.png"], [], [tmp_path])
+    (part,) = split([record(cell(name), 1.0) for name in ("dcgan", "vae")], None)
+    (shot,) = Album([tmp_path], 2).shots(part, ["a.png", "b.png"])
     assert shot.uri.startswith("data:image/jpeg;base64,") and len(shot.uri) < 340_000
     with Image.open(io.BytesIO(base64.b64decode(shot.uri.partition(",")[2]))) as picture:
         assert picture.size == (shot.width, shot.height)
@@ -445,7 +449,7 @@ def test_hostile_texts_are_shown_and_are_nothing_else(hostile: Path) -> None:
         assert clean(payload) in text, payload
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html)
     assert len(root.all("script")) == 1 and len(root.all("style")) == 1
-    assert "49" not in by_id(root, "leaderboard").text.replace(" ", "")[:400]  # {{ 7*7 }}
+    assert "49" not in by_id(root, "tables").text.replace(" ", "")[:400]  # {{ 7*7 }}
 
 
 def test_tables_of_hostile_texts_are_inert(hostile: Path) -> None:
@@ -458,11 +462,17 @@ def test_tables_of_hostile_texts_are_inert(hostile: Path) -> None:
     models = [line[lines[0].index("model")] for line in lines]
     assert any(m.startswith("'=HYPERLINK(") for m in models)
     text = (folder_ / "leaderboard.md").read_text("utf-8")
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
-    assert not re.search(r"(?<![\\`])<(script|img|svg)", "\n".join(table))
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 4
+    for table in tables:
+        lines = table.splitlines()
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert not re.search(r"(?<![\\`])<(script|img|svg)", "\n".join(tables))
+    headings = re.findall("^## .*", text, re.MULTILINE)
+    assert len(headings) == 5 and not re.search(r"(?<!\\)<", "".join(headings))
     tex = (folder_ / "leaderboard.tex").read_text("utf-8")
-    body = tex[tex.index(r"\midrule") : tex.index(r"\bottomrule")]
+    body = "".join(re.findall(r"\\midrule(.*?)\\bottomrule", tex, re.DOTALL))
+    body += "".join(re.findall(r"\\caption.*", tex))
     assert r"\input" not in body.replace(r"\textbackslash{}input", "")
     assert not re.search(r"^\s*\[", body, re.MULTILINE)
     for ending in ("md", "csv", "tex", "txt"):
