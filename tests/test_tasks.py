@@ -7,7 +7,7 @@ from genbench import api, data, task_names, tasks
 from genbench.api import Noise
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
-from genbench.data.scenes import SHAPES, STYLES, VOCABULARY, Scenes
+from genbench.data.scenes import COLOURS, SHAPES, STYLES, VOCABULARY, Scenes
 from genbench.spec import ConfigError
 
 ROWS = torch.tensor([3, 0, 5])
@@ -168,6 +168,26 @@ def test_an_edit_is_a_share_of_the_way():
     assert torch.equal(found.images[4], scenes.annotation("style/night")[4])
     x, drawn = tasks.task("edit:night").training(scenes).draw(ROWS, noise(3))
     assert len(drawn.amount.unique()) == 3 and x.shape == (3, 3, 16, 16)
+
+
+def test_an_edit_of_a_colour_changes_the_largest_object_alone():
+    scenes, source = split("scenes@32"), Scenes("test", 32)
+    found = questions("edit:blue", scenes)
+    rows = torch.arange(40)
+    scene, masks = source.describe(rows), scenes.annotation("masks")[rows]
+    changed = (scenes.annotation("edit/blue")[rows] != scenes.images[rows]).any(1)
+    main = masks[rows, scene.main]
+    before = scene.colour[rows, scene.main]
+    assert not changed[before == COLOURS.index("blue")].any()
+    other = before != COLOURS.index("blue")
+    inside = (changed & main).flatten(1).sum(1) / main.flatten(1).sum(1)
+    assert (inside[other] > 0.9).all()
+    # beyond the mask: the edge's mixed pixels, one around
+    near = torch.nn.functional.max_pool2d(main[:, None].float(), 3, 1, 1)[:, 0] > 0
+    assert not (changed & ~near).any()
+    assert torch.equal(found.images[4], scenes.annotation("edit/blue")[4])
+    with pytest.raises(ConfigError, match="no edit/mauve"):
+        questions("edit:mauve", scenes)
 
 
 def test_domains_in_training_are_unpaired():

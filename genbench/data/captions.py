@@ -1,6 +1,7 @@
 """Images with captions, as Hugging Face's imagefolder lays them out."""
 
 from pathlib import Path
+from reprlib import repr as short  # what a file says may be of any length
 
 from genbench.data import files, json_lines, words
 from genbench.data.contents import Contents
@@ -47,7 +48,7 @@ def _texts(listed: files.Listing) -> dict[str, list[str]]:
     for line in json_lines.read(listed, TEXTS, _EXAMPLE):
         text = line.get("text")
         if not isinstance(text, str) or not words.split(text):
-            raise line.refuse(f"text is {text!r}; write a caption with a word at least")
+            raise line.refuse(f"text is {short(text)}; write a caption with a word at least")
         texts[line.picture.relative].append(text)
     if lacking := [name for name, found in texts.items() if not found]:
         raise ConfigError(

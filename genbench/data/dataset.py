@@ -96,6 +96,7 @@ class Dataset:
             outline      uint8 (N, 1, H, W), black lines on white
             grey         uint8 (N, 1, H, W)
             style/NAME   uint8 (N, 3, H, W), the same picture in another style
+            edit/NAME    uint8 (N, 3, H, W), the same picture with one thing changed
 
         Raises:
             ConfigError: For an annotation that this dataset does not have, with the nearest one.

@@ -23,10 +23,11 @@ def grey(images: Tensor) -> Tensor:
 def outline(images: Tensor) -> Tensor:
     """uint8 (N, 1, H, W), the edges of each image by Sobel's filter, black on white.
 
-        255 - min(255, |g_x| + |g_y|)
+        255 - min(255, floor((|g_x| + |g_y|) / 2))
 
     where g_x and g_y are the sums of Sobel's 3 x 3 kernels over the grey image, whose border is
-    repeated. A step of 64 grey levels or more gives a black line, two pixels wide.
+    repeated. A step of 128 grey levels or more gives a black line, two pixels wide, a lower one a
+    grey line.
 
     Source: Sobel and Feldman, "A 3x3 isotropic gradient operator for image processing", 1968.
     """
@@ -45,7 +46,7 @@ def _edges(images: Tensor) -> Tensor:
     down = x[..., 2:, :] - x[..., :-2, :]
     g_x = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
     g_y = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
-    return (255 - (g_x.abs() + g_y.abs()).clamp_(max=255)).to(torch.uint8)
+    return (255 - ((g_x.abs() + g_y.abs()) // 2).clamp_(max=255)).to(torch.uint8)
 
 
 def _each(images: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short  # what a file says may be of any length
 from typing import Any
 
 from genbench.data.files import Listing, Picture
@@ -83,7 +84,7 @@ def _lines(kind: str, path: Path, pictures: dict[str, Picture], inside: Path) ->
         entry = _object(line, where)
         name = _value(entry, "file_name", where)
         if not isinstance(name, str):
-            raise ConfigError(f"{where}: file_name is {name!r}, not a text; name the image")
+            raise ConfigError(f"{where}: file_name is {short(name)}, not a text; name the image")
         picture = pictures.get((inside / name).as_posix())
         if picture is None:
             like = [_inside(r, inside) for r in pictures][:_COMPARED]

@@ -84,13 +84,13 @@ def _numbers(paths: list[Path]) -> tuple[str, ...]:
     holder, largest, below = paths[0], -1, -1
     for path in paths:
         ids = np.unique(np.asarray(files.opened(path, None)).astype(np.uint8))
-        below = max(below, int(ids[ids < _IGNORE].max(initial=-1)))
+        below = max([below, *ids[ids < _IGNORE].tolist()])
         if int(ids.max()) > largest:
             holder, largest = path, int(ids.max())
     if largest == _IGNORE and below < _IGNORE - 1:
         raise ConfigError(
-            f"label_maps: {holder} holds the id {_IGNORE}, and below it {max(below, 0)} is the "
-            f"largest; {_IGNORE} often marks pixels to ignore: give these the id {below + 1}, or "
+            f"label_maps: {holder} holds the id {_IGNORE}, where {below + 1} classes would do; "
+            f"{_IGNORE} often marks pixels to ignore: give these the id {below + 1}, or "
             f"name {_IGNORE + 1} classes in {class_names.FILE}"
         )
     return tuple(str(number) for number in range(largest + 1))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short  # what a file says may be of any length
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
     lost = 0
     for i, picture in enumerate(mine):
         crop = _crop(files.header(picture.path).size, size)
-        kept = [(box, o) for o in found[picture.relative] if (box := _inside(o.box, crop))]
+        cut = [(_inside(o.box, crop), o) for o in found[picture.relative]]
+        kept = [(box, o) for box, o in cut if box is not None]
         lost += len(found[picture.relative]) - len(kept)
         for k, (box, o) in enumerate(kept):
             boxes[i, k] = box
@@ -66,7 +68,7 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
     notes: dict[str, Note] = listed.notes() | {"places_of_objects": places}
     if size is not None:
         notes["objects_outside_the_crop"] = lost
-    known = {"boxes": Annotation.of(boxes, names), "box_classes": Annotation.of(classes, names)}
+    known = {"boxes": Annotation.of(boxes), "box_classes": Annotation.of(classes, names)}
     return Contents(images, None, (), notes, known)
 
 
@@ -101,7 +103,7 @@ def _of_line(line: Line) -> list[Object]:
     corners = [_box(line, box, width, height) for box in boxes]
     for category in categories:
         if isinstance(category, bool) or not isinstance(category, str | int) or category == "":
-            raise line.refuse(f"category {category!r} is neither a name nor a number")
+            raise line.refuse(f"category {short(category)} is neither a name nor a number")
     return [Object(box, c) for box, c in zip(corners, categories, strict=True)]
 
 
@@ -111,14 +113,14 @@ def _box(line: Line, box: Any, width: int, height: int) -> Box:
         or len(box) != 4
         or not all(isinstance(v, int | float) and abs(v) < _FAR for v in box)
     ):
-        raise line.refuse(f"box {box!r} is not four numbers x, y, width, height in pixels")
+        raise line.refuse(f"box {short(box)} is not four numbers x, y, width, height in pixels")
     x, y, w, h = (float(v) for v in box)
     if w <= 0 or h <= 0:
-        raise line.refuse(f"box {box} has no area; give it a width and a height above 0")
+        raise line.refuse(f"box {short(box)} has no area; give it a width and a height above 0")
     if min(x, y) < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK:
         raise line.refuse(
-            f"box {box} reaches outside of the image, which is {width}x{height} pixels; boxes "
-            "are x, y, width, height"
+            f"box {short(box)} reaches outside of the image, which is {width}x{height} pixels; "
+            "boxes are x, y, width, height"
         )
     return x, y, x + w, y + h
 

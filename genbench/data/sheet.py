@@ -1,6 +1,7 @@
 """Contact sheets of annotated images: one image in a row, what is known of it side by side."""
 
 import colorsys
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ RGB = tuple[int, int, int]
 
 _PAPER, _INK, _FAINT, _LINE = (250, 250, 248), (28, 30, 34), (122, 126, 134), (222, 222, 218)
 _TILE = 112  # pixels that an image is enlarged or reduced to, about
+_WIDTH = 5  # columns that there is room for at least, so that texts have some too
 _MARGIN, _GAP, _HEAD, _TEXT, _ROW_GAP = 24, 8, 64, 24, 18
 # of the first classes of label maps, the ground before all
 _LABELS: tuple[RGB, ...] = (
@@ -109,7 +111,9 @@ def _texts(dataset: Dataset, n: int) -> list[str]:
 
 def coloured(label_map: torch.Tensor) -> Pixels:
     """(n, S, S, 3), a colour for each id of uint8 (n, S, S)."""
-    return np.array([_label(k) for k in range(256)], np.uint8)[label_map.numpy()]
+    colours: Pixels = np.array([_label(k) for k in range(256)], np.uint8)
+    found: Pixels = colours[label_map.numpy()]
+    return found
 
 
 def separate(masks: torch.Tensor) -> Pixels:
@@ -162,7 +166,7 @@ def paint(
     size = columns[0].pixels.shape[1]
     tile = size * round(_TILE / size) if size <= _TILE else size // round(size / _TILE)
     step = tile + _TEXT + _ROW_GAP
-    width = 2 * _MARGIN + max(len(columns), 3) * (tile + _GAP) - _GAP
+    width = 2 * _MARGIN + max(len(columns), _WIDTH) * (tile + _GAP) - _GAP
     height = _MARGIN + _HEAD + len(texts) * step + _TEXT
     picture = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(picture)
@@ -206,9 +210,10 @@ def _cut(text: str, room: int, points: int) -> str:
     font = ImageFont.load_default(points)
     if font.getlength(text) <= room:
         return text
-    while text and font.getlength(f"{text} ...") > room:
-        text = text[:-1]
-    return f"{text} ..."
+    too_long = bisect_left(
+        range(len(text)), True, key=lambda end: font.getlength(f"{text[:end]} ...") > room
+    )
+    return f"{text[: max(0, too_long - 1)]} ..."
 
 
 def _legend(draw: "Draw", names: Sequence[str], top: int, right: int) -> None:

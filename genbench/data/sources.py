@@ -126,7 +126,6 @@ def load(name: str, split: str, *, root: Path | None = None) -> Dataset:
     """
     if split not in SPLITS:
         raise ConfigError(f"dataset {name!r} has no split {split!r}; {nearest(split, SPLITS)}")
-    check(name, root)
     return _load(name, split, _root(root), folder_of(name, root), fingerprint(name, root))
 
 

@@ -41,7 +41,7 @@ def attempt(then: Record, data_root: Path | None = None) -> Attempt:
     """
     train = then.cell.sample.train
     try:
-        _check(then.cell)
+        _check(then.cell, data_root)
         fingerprint = data.fingerprint(train.dataset, data_root)
     except ConfigError as error:
         return Attempt(then, differs=(clean(str(error), 300),))
@@ -51,7 +51,7 @@ def attempt(then: Record, data_root: Path | None = None) -> Attempt:
             then, differs=(f"the data differs ({clean(train.dataset)}: {was} -> {now})",)
         )
     then, notes = _without_seconds(then)
-    scored, lacking = _metrics(then.cell)
+    scored, lacking = _metrics(then.cell, data_root)
     if lacking and not scored:
         return Attempt(then, lacking=lacking, notes=notes)
     train = then.cell.sample.train
@@ -67,7 +67,7 @@ def attempt(then: Record, data_root: Path | None = None) -> Attempt:
     return Attempt(then, cell, differs, lacking, notes, data.available(train.dataset, data_root))
 
 
-def _check(cell: Cell) -> None:
+def _check(cell: Cell, data_root: Path | None) -> None:
     """Whether today's code can run the cell at all.
 
     Raises:
@@ -78,7 +78,7 @@ def _check(cell: Cell) -> None:
     sample, train = cell.sample, cell.sample.train
     suite.settings(train.baseline, train.config, sample.options)
     task(train.task)
-    data.check(train.dataset)
+    data.check(train.dataset, data_root)
 
 
 def _without_seconds(then: Record) -> tuple[Record, tuple[str, ...]]:
@@ -96,7 +96,7 @@ def _without_seconds(then: Record) -> tuple[Record, tuple[str, ...]]:
     return then.model_copy(update={"cell": cell}), (note,)
 
 
-def _metrics(cell: Cell) -> tuple[tuple[MetricSpec, ...], dict[str, str]]:
+def _metrics(cell: Cell, data_root: Path | None) -> tuple[tuple[MetricSpec, ...], dict[str, str]]:
     """The metrics that can be computed today, and why the others cannot."""
     scored, lacking = [], {}
     for spec in cell.metrics:
@@ -106,7 +106,7 @@ def _metrics(cell: Cell) -> tuple[tuple[MetricSpec, ...], dict[str, str]]:
             if not isinstance(metric, metrics.PairMetric):  # which bring their own networks
                 features.parse("/".join(p for p in (spec.extractor, spec.protocol) if p))
             if spec.reference:
-                data.check(spec.compared[0])
+                data.check(spec.compared[0], data_root)
         except ConfigError as error:
             lacking[spec.id] = clean(str(error), 300)
             continue

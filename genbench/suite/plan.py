@@ -32,7 +32,7 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
     Raises:
         ConfigError: For an unknown dataset, metric, extractor, baseline, setting or option.
     """
-    data.check(suite.dataset)
+    data.check(suite.dataset, data_root)
     if suite.reference not in data.SPLITS:
         where = f"suite {suite.name!r}: reference {suite.reference!r}"
         raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")

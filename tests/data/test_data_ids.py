@@ -34,7 +34,10 @@ def test_ids_are_read_in_their_parts():
         ("mnist@5000", "1 to 4096"),
         ("imagefolder", "names no folder"),
         ("imagefolder:@32", "names no folder"),
-        ("mnist:/data", "mnist takes no path, its place is set by data.root; these take one: capt"),
+        (
+            "mnist:/data",
+            "mnist takes no path, its place is set by data.root; these take one: capt",
+        ),
         ("imagefolder:/no/such/folder@32", "there is no folder /no/such/folder; check the path"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from genbench.data.ids import SCENE_SIZES
 from genbench.data.scenes import annotations
 from genbench.data.scenes.captions import caption
 from genbench.data.scenes.language import VOCABULARY, encode
-from genbench.data.scenes.scene import Scene, draw
+from genbench.data.scenes.scene import COLOURS, Scene, draw
 from genbench.data.scenes.shapes import SHAPES
 from genbench.data.scenes.styles import STYLES, paint
 from genbench.spec import ConfigError, nearest
@@ -66,6 +67,22 @@ class Scenes:
         if style not in STYLES:
             raise ConfigError(f"scenes have no style {style!r}; {nearest(style, STYLES)}")
         return self._each(index, lambda scene: paint(scene, self.size, style))
+
+    def recoloured(self, index: Tensor, colour: str) -> Tensor:
+        """uint8 (N, 3, S, S), by day, the largest object in one of `COLOURS`, all else the same.
+
+        Raises:
+            ConfigError: For an unknown colour.
+        """
+        if colour not in COLOURS:
+            raise ConfigError(f"scenes have no colour {colour!r}; {nearest(colour, COLOURS)}")
+        place = COLOURS.index(colour)
+
+        def painted(scene: Scene) -> Tensor:
+            colours = scene.colour.scatter(1, scene.main[:, None], place)
+            return paint(replace(scene, colour=colours), self.size, "day")
+
+        return self._each(index, painted)
 
     def label(self, index: Tensor) -> Tensor:
         """int64 (N,), the shape of the largest object, as its place in `SHAPES`."""
@@ -170,10 +187,11 @@ def known(split: str, size: int | None) -> dict[str, Annotation]:
     scenes, index = Scenes(split, size or DEFAULT_SIZE), torch.arange(COUNTS[split])
     return {
         "box_classes": Annotation(lambda: scenes.describe(index).shape, SHAPES),
-        "boxes": Annotation(lambda: scenes.boxes(index)[0], SHAPES),
+        "boxes": Annotation(lambda: scenes.boxes(index)[0]),
         "label_map": Annotation(lambda: scenes.label_map(index), ("ground", *SHAPES)),
         "masks": Annotation(lambda: scenes.masks(index)),
         "outline": Annotation(lambda: scenes.outline(index)),
         "tokens": Annotation(lambda: scenes.tokens(index), VOCABULARY),
         **{f"style/{s}": Annotation(partial(scenes.styled, index, s)) for s in STYLES},
+        **{f"edit/{c}": Annotation(partial(scenes.recoloured, index, c)) for c in COLOURS},
     }
