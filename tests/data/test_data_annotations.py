@@ -125,6 +125,7 @@ def test_scenes_have_their_own_annotations():
         "tokens": scenes.tokens(index),
         "grey": grey(scenes.images(index)),
         **{f"style/{style}": scenes.styled(index, style) for style in STYLES},
+        **{f"edit/{colour}": scenes.recoloured(index, colour) for colour in COLOURS},
     }
     assert test.annotations == tuple(sorted(wanted))
     for name, expected in wanted.items():
