@@ -11,6 +11,7 @@ from genbench.data import Annotation, Dataset, words
 from genbench.data.boxes import check_boxes
 from genbench.data.filters import grey, outline
 from genbench.data.scenes import (
+    COLOURS,
     LENGTH,
     SHAPES,
     STYLES,
