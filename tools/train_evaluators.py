@@ -9,8 +9,6 @@ machine give equal files.
 """
 
 import argparse
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
+from evaluator_training import initialise, one_cycle, without_biases, write
 from torch import Tensor
 
 from genbench import data
@@ -65,14 +63,6 @@ RECIPES = {
 }
 
 
-def initialise(net: ConvNet, generator: torch.Generator) -> None:
-    """He initialisation from `generator`, so that no global random state takes part."""
-    for parameter in net.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
-    torch.nn.init.zeros_(net.head.bias)
-
-
 def translate(x: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     """Every image moved by up to `shift` pixels both ways, the border repeated."""
     size = x.shape[-1]
@@ -89,6 +79,7 @@ def train(recipe: Recipe, dataset: Dataset) -> ConvNet:
     generator = torch.Generator().manual_seed(recipe.seed)
     net = ConvNet(dataset.size, recipe.layers, len(dataset.classes))
     initialise(net, generator)
+    without_biases(net)
     pixels = dataset.images.double() / 255
     net.mean.fill_(pixels.mean())
     net.std.fill_(pixels.std())
@@ -99,9 +90,7 @@ def train(recipe: Recipe, dataset: Dataset) -> ConvNet:
         order = torch.randperm(len(dataset), generator=generator)
         for i in range(per_epoch):
             progress = (epoch * per_epoch + i) / total
-            warm = min(1.0, progress / 0.15)
-            cooled = 0.5 * (1 + math.cos(math.pi * max(0.0, (progress - 0.15) / 0.85)))
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate * warm * cooled
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(progress)
             rows = order[i * recipe.batch : (i + 1) * recipe.batch]
             x = translate(net.prepare(dataset.images[rows]), recipe.shift, generator)
             logits = net.logits(net.features(x))
@@ -133,6 +122,7 @@ def describe(
     correct = int((outputs(net, test)[1].argmax(1) == test.labels).sum())
     return {
         "name": name,
+        "module": "genbench.features.convnet",
         "about": f"convolutional classifier of {recipe.dataset}; features: its penultimate layer",
         "dim": net.head.in_features,
         "classes": net.head.out_features,
@@ -174,14 +164,7 @@ def main() -> None:
     net = train(recipe, train_split)
     test_split = data.load(recipe.dataset, "test", root=args.data_root)
     about = describe(args.name, recipe, net, test_split, train_split.hash)
-    weights = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    content = save(weights)
-    about["bytes"] = len(content)
-    about["sha256"] = hashlib.sha256(content).hexdigest()
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.name}.safetensors").write_bytes(content)
-    card = json.dumps(about, indent=2) + "\n"
-    (args.out / f"{args.name}.json").write_text(card, encoding="utf-8")
+    write(args.out, args.name, net.state_dict(), about)
     print(f"accuracy {about['test_accuracy']:.4f} on {len(test_split)} held-out images")
 
 

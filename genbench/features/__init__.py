@@ -42,7 +42,7 @@ def load(
     """
     request = parse(name, weights, dtype, compiled) if isinstance(name, str) else name
     if request.name in names():
-        module = "genbench.features.convnet"
+        module = card(request.name)["module"]
     elif request.name in NETWORKS:
         module = NETWORKS[request.name].module
     else:

@@ -19,7 +19,8 @@ def names(folder: Path = WEIGHTS) -> list[str]:
 
 
 def card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
-    """What is known of a network: sha256, held-out accuracy, training, input, how to retrain it.
+    """What is known of a network: the module that defines `load(request)`, sha256, held-out
+    accuracy, training, input, how to retrain it.
 
     Raises:
         ConfigError: For an unknown name, with the nearest one.

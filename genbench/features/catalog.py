@@ -12,7 +12,7 @@ from genbench.features.cards import card
 from genbench.features.cards import names as shipped
 from genbench.spec import ConfigError, nearest
 
-__all__ = ["NETWORKS", "Network", "Request", "describe", "parse"]
+__all__ = ["NETWORKS", "Network", "Request", "check_plain", "describe", "parse"]
 
 ENTRY_POINTS = "genbench.extractors"
 
@@ -90,6 +90,19 @@ class Request:
     weights: Path | None = None
     dtype: str = "float32"
     compiled: bool = False
+
+
+def check_plain(request: Request) -> None:
+    """Refuse options that networks shipped with genbench do not have.
+
+    Raises:
+        ConfigError: For a weights file, a compiled network or another type than float32.
+    """
+    if request.weights or request.compiled or request.dtype != "float32":
+        raise ConfigError(
+            f"{request.name} comes with its weights and runs in float32 only; leave out "
+            "weights, compile and dtype, or choose another extractor"
+        )
 
 
 def parse(

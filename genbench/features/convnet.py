@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from genbench.features.base import Features, check_images
 from genbench.features.cards import WEIGHTS, card, read_weights
-from genbench.features.catalog import Request
-from genbench.spec import ConfigError
+from genbench.features.catalog import Request, check_plain
 
 __all__ = ["PREPROCESSING", "TOTAL_VARIANCE", "ConvExtractor", "ConvNet", "load_convnet"]
 
@@ -116,11 +115,7 @@ def build(card: dict[str, Any]) -> ConvNet:
 
 def load(request: Request) -> ConvExtractor:
     """A network that ships with genbench; see `features.load`."""
-    if request.weights or request.compiled or request.dtype != "float32":
-        raise ConfigError(
-            f"{request.name} comes with its weights and runs in float32 only; leave out "
-            "weights, compile and dtype, or choose another extractor"
-        )
+    check_plain(request)
     return load_convnet(request.name)
 
 

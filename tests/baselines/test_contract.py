@@ -71,10 +71,10 @@ def dataset(size: tuple[int, int] = SIZES[0]) -> Dataset:
     low, high = (torch.rand(N, 3, 2, generator=g) * 0.5 + c for c in (0, 0.5))
     kinds = torch.randint(-1, 6, (N, 3), generator=g)
     kinds[:, 0] = torch.arange(N) % 6
-    tokens = torch.randint(1, 62, (N, 28), generator=g)
+    tokens = torch.randint(1, 63, (N, 28), generator=g)
     tokens[:, 20:] = 0
     made = {
-        "tokens": (tokens, tuple(map(str, range(62)))),
+        "tokens": (tokens, tuple(map(str, range(63)))),
         "boxes": (torch.cat((low, high), 2), ()),
         "box_classes": (kinds, tuple("abcdef")),
         "style/day": (day, ()),

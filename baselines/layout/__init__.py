@@ -1,0 +1,1 @@
+"""Models that draw objects where a layout puts them."""

@@ -1,0 +1,1 @@
+"""Small images to larger ones."""
