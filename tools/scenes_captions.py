@@ -47,14 +47,10 @@ def _fits(said: Thing, true: Thing) -> bool:
     return same and said.size in (None, true.size)
 
 
-def alter(meaning: Meaning, random: Random, preferred: str = "") -> tuple[str, Meaning]:
-    """What was changed, one of `ALTERATIONS`, and a meaning that is false where this one holds.
-
-    The preferred thing is changed where that is possible, else any.
-    """
+def alter(meaning: Meaning, random: Random) -> tuple[str, Meaning]:
+    """What was changed, one of `ALTERATIONS`, and a meaning that is false where this one holds."""
     kinds = list(ALTERATIONS)
     random.shuffle(kinds)
-    kinds.sort(key=lambda kind: kind != preferred)
     for kind in kinds:
         other = ALTERATIONS[kind](meaning, random)
         if other is not None:

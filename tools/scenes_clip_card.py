@@ -174,7 +174,7 @@ def describe(net: nn.Module, count: int, training: dict[str, Any]) -> dict[str, 
             "styles": styles,
             "one_word": one_word(clip, image, text, meanings),
             "one_word_about": "share of captions that are nearer to their image than the same "
-            "with one thing changed, so that it is false",
+            "with one thing changed, so that it is false; 0.5 is guessing",
             "fd": looks(clip, index),
             "fd_about": "Frechet distance from the 10,000 images of the train split",
         },

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from random import Random
 
@@ -59,7 +58,9 @@ def test_the_card_promises_95_per_cent_of_1_in_32():
     found = CARD["test"]["retrieval"]
     assert found["image_to_text"] >= 0.95
     assert found["text_to_image"] >= 0.95
-    assert min(CARD["test"]["one_word"].values()) > 0.6
+    words = dict(CARD["test"]["one_word"])
+    assert words.pop("relation") < 0.6  # it does not see them: the card says so, and so do we
+    assert min(words.values()) > 0.85 and len(words) == 6
 
 
 def test_the_cards_figures_come_out_again(clip, images, captions):
@@ -112,8 +113,8 @@ def test_synonyms_are_near_and_other_meanings_are_not(clip):
     same = "a tiny red disc left of a big blue box"
     other = "a small blue circle to the left of a large red square"
     first, second, third = F.normalize(clip.text([said, same, other]))
-    assert first @ second > 0.9
-    assert first @ second > first @ third + 0.1
+    assert first @ second > 0.95
+    assert first @ second > first @ third + 0.02
 
 
 def test_total_variance_of_the_training_features_is_100(clip):
@@ -178,23 +179,16 @@ def test_other_weights_than_the_cards_are_refused(tmp_path):
         features.load("scenes-clip", compiled=True)
 
 
-def test_only_this_one_needs_open_clip():
-    code = """
-import sys
-sys.modules["open_clip"] = None
-from genbench import features
-from genbench.spec import ConfigError
-for name in features.names():
-    try:
-        features.load(name)
-        print(name)
-    except ConfigError as error:
-        print(error)
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    needs = "extractor scenes-clip needs the package open_clip_torch; pip install 'genbench[clip]'"
-    assert ran.stdout.splitlines() == ["digits-cnn", "mnist-cnn", needs, "scenes-parser"]
+def test_only_this_one_needs_open_clip(monkeypatch):
+    for module in ("open_clip", "open_clip.model"):
+        monkeypatch.setitem(sys.modules, module, None)
+    needs = r"scenes-clip needs the package open_clip_torch; pip install 'genbench\[clip\]'"
+    for name in features.names():
+        if name == "scenes-clip":
+            with pytest.raises(ConfigError, match=needs):
+                features.load(name)
+        else:
+            assert features.load(name).name == name
 
 
 # --- true and false captions ---------------------------------------------------------------------
