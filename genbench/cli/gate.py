@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,12 +264,15 @@ def _clock(
 ) -> list["Finding"]:
     """Time rows alone on this machine."""
     from genbench import data
+    from genbench.api import DataSpec
     from genbench.gate.clock import METRIC, clock, visits
     from genbench.gate.match import rows_of
     from genbench.gate.verdict import Finding
     from genbench.latency import machine_lock
+    from genbench.tasks import task
 
     rows = {row.label: row for row in rows_of(store)}
+    usual = {f.name: f.default for f in fields(DataSpec)}
     findings = []
     with machine_lock(warn):
         for old in _clocked(bank, arguments.clock_cells):
@@ -276,10 +280,11 @@ def _clock(
                 findings.append(Finding(old.name, METRIC, "MISSING", reason="no row of this name"))
                 continue
             row = rows[old.name]
-            name = row.cells[0].sample.train.dataset
-            train = data.load(name, "train", root=root)
-            described = {"name": name, "channels": train.channels, "size": train.size}
-            described["classes"] = len(train.classes)
+            spec = row.cells[0].sample.train
+            train = data.load(spec.dataset, "train", root=root)
+            facts = asdict(task(spec.task).data_spec(train))
+            # without those that say nothing: the other side's version may know fewer
+            described = {k: v for k, v in facts.items() if v != usual.get(k)}
             pair = visits(arguments.clock, old, row, described)
             findings.append(clock(old.name, *pair, say))
     return findings

@@ -15,11 +15,19 @@ __all__ = [
     "TextExtractor",
     "WeightsError",
     "card",
+    "classifies",
     "describe",
     "load",
     "names",
     "parse",
 ]
+
+
+def classifies(name: str) -> bool:
+    """Whether a network gives class probabilities; of a user's own that is known once it runs."""
+    if name in names():
+        return bool(card(name)["classes"])
+    return NETWORKS[name].classes if name in NETWORKS else True
 
 
 def load(

@@ -99,8 +99,7 @@ def _network(name: str, extractor: str, metric: Metric | None = None) -> dict[st
         ConfigError: For a network that does not give what the metric reads.
     """
     request = features.parse(extractor)
-    network = features.NETWORKS.get(request.name)  # None: shipped, or the user's own
-    if metric and network and not network.classes and "probs" in metric.reads:
+    if metric and "probs" in metric.reads and not features.classifies(request.name):
         raise ConfigError(
             f"metric {name!r} needs class probabilities, which {request.name!r} does not "
             "give; leave it out of metrics=, or choose another extractor"
