@@ -229,7 +229,7 @@ def test_both_networks_obey_the_condition() -> None:
 
 
 def test_it_learns_pairs_by_heart() -> None:
-    m, (x, cond) = make(dropout=0, lr=2e-3), pairs(2)
+    m, (x, cond) = make(dropout=0, lr=4e-3), pairs(2)
     x = F.interpolate(F.avg_pool2d(x, 4), scale_factor=4.0)
     optimizers = m.optimizers()
 
@@ -240,9 +240,9 @@ def test_it_learns_pairs_by_heart() -> None:
             optimizers[name].step()
 
     l1 = []
-    for i in range(120):
+    for i in range(60):
         l1.append(m.step(x, cond, Noise(0, range(2 * i, 2 * i + 2)), Train())["l1"].item())
-    assert l1[-1] < 0.3 * l1[0]
+    assert l1[-1] < 0.5 * l1[0]
 
 
 def test_weights_start_from_a_narrow_normal() -> None:
