@@ -54,10 +54,11 @@ class SRGAN(api.Baseline[api.LowRes]):
         """
 
         batch: int = Field(16, ge=1)
+        decay: Literal["constant", "cosine"] = "cosine"
         content: Literal["mse", "vgg19"] = "mse"
         vgg_weights: str = ""
-        adversarial: float = Field(1e-2, ge=0)
-        warmup_share: float = Field(0.5, ge=0, le=1)
+        adversarial: float = Field(5e-4, ge=0)
+        warmup_share: float = Field(0.25, ge=0, le=1)
         width: int = Field(32, ge=1)
         blocks: int = Field(4, ge=0)
         batch_norm: bool = False
