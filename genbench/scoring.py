@@ -111,14 +111,17 @@ class Scoring:
     def _sides(self, spec: MetricSpec) -> tuple[FeatureSet, FeatureSet | None]:
         """The samples and the reference, through the metric's network."""
         extractor = self._extractor(spec)
-        # by content: samples that were made again on another device have features of their own
-        source = hashlib.sha256(self.made.tobytes()).hexdigest()
-        made = self._features(extractor, source, lambda: self.made)
+        made = self._features(extractor, self._made_hash, lambda: self.made)
         if "text" in metrics.get(spec.name).reads:
             if extractor.name not in self._texts:
                 self._texts[extractor.name] = self._with_text(made, extractor)
             made = self._texts[extractor.name]
         return made, self._real(spec, extractor)
+
+    @cached_property
+    def _made_hash(self) -> str:
+        """By content: samples made again on another device have features of their own."""
+        return hashlib.sha256(self.made.tobytes()).hexdigest()
 
     def _share(self) -> None:
         """Let metrics of one network that read the same products of features make them once."""
@@ -254,9 +257,12 @@ class Scoring:
         more = {need: torch.from_numpy(self.more(need)) for need in needs}
 
         def looked(side: str) -> FeatureSet:
-            images = self.made if side == "made" else self._truth.numpy()
-            source = hashlib.sha256(images.tobytes()).hexdigest()
-            return self._features(self._extractor(spec), source, lambda: images)
+            extractor = self._extractor(spec)
+            if side == "made":
+                return self._features(extractor, self._made_hash, lambda: self.made)
+            truth = self._truth.numpy()
+            source = hashlib.sha256(truth.tobytes()).hexdigest()
+            return self._features(extractor, source, lambda: truth)
 
         self._answers[spec.extractor] = Answers(
             made=torch.from_numpy(self.made),

@@ -10,6 +10,7 @@ from scenes_captions import ALTERATIONS, Facts, alter, is_true
 from scenes_parser_card import add_noise
 from torch import Tensor, nn
 
+from genbench.data.filters import box_average
 from genbench.data.scenes import (
     COLOURS,
     GROUNDS,
@@ -23,7 +24,6 @@ from genbench.data.scenes import (
     parse,
     write,
 )
-from genbench.data.scenes.annotations import box_average
 from genbench.data.scenes.captions import relations
 from genbench.features.convnet import TOTAL_VARIANCE
 from genbench.features.scenes_clip import MODEL, PREPROCESSING, SIZE, ScenesClip

@@ -1,4 +1,6 @@
-"""What every image has: itself in grey, and its edges, by whole numbers: equal anywhere."""
+"""What every image has: itself in grey, its edges, itself made smaller; by whole numbers, so that
+they are equal anywhere.
+"""
 
 from collections.abc import Callable
 
@@ -6,10 +8,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["grey", "outline"]
+from genbench.spec import ConfigError
+
+__all__ = ["box_average", "grey", "outline"]
 
 _LUMA = (19595, 38470, 7471)  # 0.299, 0.587 and 0.114 in units of 2^-16
 _PIXELS = 1 << 20  # that are worked on at once: some 20 MB
+
+
+def box_average(images: Tensor, factor: int) -> Tensor:
+    """uint8 (N, C, S / factor, S / factor), the mean of each block, halves upwards.
+
+    Raises:
+        ConfigError: If the factor does not divide the size.
+    """
+    size = images.shape[-1]
+    if factor < 1 or size % factor:
+        fitting = ", ".join(str(f) for f in range(2, size // 4 + 1) if size % f == 0)
+        raise ConfigError(
+            f"factor {factor} does not divide {size} pixels; choose one of {fitting or 1}"
+        )
+    side = size // factor
+    blocks = images.reshape(*images.shape[:-2], side, factor, side, factor)
+    total = blocks.sum((-3, -1), dtype=torch.int32)
+    area = factor * factor
+    return torch.div(2 * total + area, 2 * area, rounding_mode="floor").to(torch.uint8)
 
 
 def grey(images: Tensor) -> Tensor:

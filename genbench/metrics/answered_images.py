@@ -57,7 +57,7 @@ def low_res_error(answers: Answers, options: NoOptions) -> Score:
     Raises:
         ConfigError: For samples whose size is no multiple of the given images'.
     """
-    from genbench.data.scenes.annotations import box_average  # loads torch
+    from genbench.data.filters import box_average  # loads torch
 
     cond: LowRes = answers.cond  # type: ignore[assignment]
     given = cond.image.cpu()

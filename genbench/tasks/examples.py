@@ -50,11 +50,9 @@ class Examples:
         aligned: Whether x is the one right answer, so that samples can be held against it pixel
             by pixel.
         endless: Whether questions begin anew after the last one.
-        source: Name of the kind of image that x is, where it is not the dataset's: "style/night".
     """
 
     aligned = False
-    source = ""
     endless = False
 
     def __init__(self, images: Tensor, rows: Tensor | None = None) -> None:
@@ -167,9 +165,9 @@ class Edits(Examples):
     aligned = True
     AMOUNTS = 5
 
-    def __init__(self, before: Tensor, after: Tensor, source: str) -> None:
+    def __init__(self, before: Tensor, after: Tensor) -> None:
         index = torch.arange(len(before))
-        self.before, self.after, self.source = before, after, source
+        self.before, self.after = before, after
         self.amounts = (index % self.AMOUNTS) / (self.AMOUNTS - 1)
         super().__init__(self._edited(index, self.amounts))
 

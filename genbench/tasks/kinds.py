@@ -108,7 +108,7 @@ def _factor(wanted: Wanted) -> int:
 
 
 def _reduced(wanted: Wanted) -> Examples:
-    from genbench.data.scenes.annotations import box_average
+    from genbench.data.filters import box_average
 
     images = wanted.dataset.images
     return examples.Reduced(images, box_average(images, _factor(wanted)))
@@ -130,7 +130,7 @@ def _edits(wanted: Wanted) -> Examples:
     if name not in wanted.dataset.annotations:
         name = f"edit/{wanted.argument}"
     after = wanted.dataset.annotation(name)
-    return examples.Edits(wanted.dataset.images, after, name)
+    return examples.Edits(wanted.dataset.images, after)
 
 
 KINDS = {

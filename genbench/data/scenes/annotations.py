@@ -6,9 +6,8 @@ from torch import Tensor
 from genbench.data.scenes.render import coverage, measure
 from genbench.data.scenes.scene import MOST, Scene
 from genbench.data.scenes.styles import LINE
-from genbench.spec import ConfigError
 
-__all__ = ["box_average", "boxes", "hidden", "label_map", "masks", "outline"]
+__all__ = ["boxes", "hidden", "label_map", "masks", "outline"]
 
 _ANALYSIS = 64  # pixels on each side where overlaps are measured, whatever the images' size
 _ROWS = 64  # scenes that are measured at once
@@ -52,25 +51,6 @@ def outline(scene: Scene, size: int) -> Tensor:
         image = objects.image[rows]
         ink[image] = ink[image] * (1 - inside[rows]) + line[rows]
     return ((1 - ink) * 255 + 0.5).clamp_(0, 255).to(torch.uint8)[:, None]
-
-
-def box_average(images: Tensor, factor: int) -> Tensor:
-    """uint8 (N, C, S / factor, S / factor), the mean of each block, halves upwards.
-
-    Raises:
-        ConfigError: If the factor does not divide the size.
-    """
-    size = images.shape[-1]
-    if factor < 1 or size % factor:
-        fitting = ", ".join(str(f) for f in range(2, size // 4 + 1) if size % f == 0)
-        raise ConfigError(
-            f"factor {factor} does not divide {size} pixels; choose one of {fitting or 1}"
-        )
-    side = size // factor
-    blocks = images.reshape(*images.shape[:-2], side, factor, side, factor)
-    total = blocks.sum((-3, -1), dtype=torch.int32)
-    area = factor * factor
-    return torch.div(2 * total + area, 2 * area, rounding_mode="floor").to(torch.uint8)
 
 
 def hidden(scene: Scene) -> Tensor:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genbench.data import words as texts
 from genbench.data.scenes.scene import COLOURS, GROUNDS, SIZES
 from genbench.data.scenes.shapes import SHAPES
 from genbench.spec import ConfigError
@@ -272,13 +273,7 @@ def decode(tokens: Tensor) -> list[str]:
     Raises:
         ConfigError: For a token that stands for no word.
     """
-    texts = []
-    for row in tokens.tolist():
-        if wrong := [t for t in row if not 0 <= t < len(VOCABULARY)]:
-            raise ConfigError(f"token {wrong[0]} is no word; the last one is {len(_IDS) - 1}")
-        text = " ".join(VOCABULARY[t] for t in row if t)
-        texts.append(text.replace(" ,", ",").replace(" :", ":"))
-    return texts
+    return texts.decode(tokens, VOCABULARY)
 
 
 def _split(caption: str) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genbench.data.dataset import SPLITS, Annotation, Note
+from genbench.data.filters import box_average
 from genbench.data.ids import SCENE_SIZES
 from genbench.data.scenes import annotations
 from genbench.data.scenes.captions import caption
@@ -130,7 +131,7 @@ class Scenes:
         Raises:
             ConfigError: If the factor does not divide the size.
         """
-        return annotations.box_average(self.images(index), factor)
+        return box_average(self.images(index), factor)
 
     def _each(self, index: Tensor, make: Callable[[Scene], Tensor]) -> Tensor:
         with _one_thread():
