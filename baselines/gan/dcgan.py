@@ -12,12 +12,12 @@ D, weights from N(0, 0.02), Adam with beta1 = 0.5.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from baselines._nn.blocks import halvings
+from baselines._nn.conv_gan import generator, trunk
+from baselines._nn.gan import d_loss, g_loss, init_normal
 from genbench import api
 
 
@@ -50,7 +50,7 @@ class DCGAN(api.Baseline[api.Unconditional]):
         self.config = config
         self.G = generator(config.nz, config.ngf, data)
         self.D = discriminator(config.ndf, data)
-        self.apply(init_weights)
+        self.apply(init_normal)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each network."""
@@ -67,9 +67,9 @@ class DCGAN(api.Baseline[api.Unconditional]):
         with torch.no_grad():
             fake = self.G(self.z(noise))
         # real and fake separately: D's batch statistics must not mix them
-        loss_d = F.softplus(-self.D(x)).mean() + F.softplus(self.D(fake)).mean()
+        loss_d = d_loss(self.D(x), self.D(fake))
         update("d", loss_d)
-        loss_g = F.softplus(-self.D(self.G(self.z(noise)))).mean()
+        loss_g = g_loss(self.D(self.G(self.z(noise))))
         update("g", loss_g)
         return {"loss_d": loss_d, "loss_g": loss_g}
 
@@ -84,49 +84,7 @@ class DCGAN(api.Baseline[api.Unconditional]):
         return noise.normal(self.config.nz, 1, 1)
 
 
-def generator(nz: int, ngf: int, data: api.DataSpec) -> nn.Sequential:
-    """z (B, nz, 1, 1) to images (B, C, H, W) in [-1, 1]."""
-    base, ups = halvings(data.size)
-    c = ngf << (ups - 1)
-    layers: list[nn.Module] = [
-        nn.ConvTranspose2d(nz, c, base, bias=False),  # 1x1 to base x base
-        nn.BatchNorm2d(c),
-        nn.ReLU(),
-    ]
-    for _ in range(ups - 1):
-        layers += [
-            nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(c // 2),
-            nn.ReLU(),
-        ]
-        c //= 2
-    layers += [nn.ConvTranspose2d(c, data.channels, 4, stride=2, padding=1), nn.Tanh()]
-    return nn.Sequential(*layers)
-
-
 def discriminator(ndf: int, data: api.DataSpec) -> nn.Sequential:
     """Images (B, C, H, W) to logits (B,)."""
-    base, downs = halvings(data.size)
-    c = ndf
-    layers: list[nn.Module] = [
-        nn.Conv2d(data.channels, c, 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-    ]
-    for _ in range(downs - 1):
-        layers += [
-            nn.Conv2d(c, 2 * c, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(2 * c),
-            nn.LeakyReLU(0.2),
-        ]
-        c *= 2
-    layers += [nn.Conv2d(c, 1, base), nn.Flatten(0)]  # base x base to 1x1
-    return nn.Sequential(*layers)
-
-
-def init_weights(module: nn.Module) -> None:
-    """Weights from N(0, 0.02), those of batch normalisation from N(1, 0.02), biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
-        mean = 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0
-        nn.init.normal_(module.weight, mean, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    phi, c, base = trunk(ndf, data)
+    return nn.Sequential(*phi, nn.Conv2d(c, 1, base), nn.Flatten(0))  # base x base to 1x1
