@@ -21,9 +21,10 @@ The type of the condition is the kind of the task:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
@@ -249,6 +250,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
         counted: Names of the submodules whose calls count as network evaluations; empty counts the
             module's direct children.
         fit_split: The split that `fit` is shown.
+        presets: Named settings, each a valid `Config`; "paper" is what the paper used.
     """
 
     cond: ClassVar[type[Condition]] = Unconditional
@@ -257,6 +259,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
     Options: ClassVar[type[Options]] = Options
     counted: ClassVar[tuple[str, ...]] = ()
     fit_split: ClassVar[str] = "train"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
     @abstractmethod
     def __init__(self, config: Any, data: DataSpec) -> None:
