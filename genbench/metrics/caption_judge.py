@@ -65,7 +65,7 @@ class Judgement:
 
     Attributes:
         aspects: By names of `ASPECTS`.
-        reason: What was asked for and what is wrong, in words; "" if nothing is.
+        reason: What is wrong, in words, as it stands below the caption; "" if nothing is.
     """
 
     aspects: dict[str, bool | None]
@@ -88,8 +88,6 @@ def judge(meaning: "Meaning", seen: Sequence[Seen]) -> Judgement:
         meaning: What the caption says.
         seen: The objects of the picture.
     """
-    from genbench.data.scenes import write  # loads torch
-
     asked = [thing for thing in meaning.things for _ in range(thing.number)]
 
     @cache
@@ -112,7 +110,7 @@ def judge(meaning: "Meaning", seen: Sequence[Seen]) -> Judgement:
     if not aspects["count"]:
         verb = "is" if len(seen) == 1 else "are"
         wrong.append(f"there {verb} {_number(len(seen), 'object')}, not {len(asked)}")
-    return Judgement(aspects, "; ".join([f"asked for {write(meaning)}", *wrong]) if wrong else "")
+    return Judgement(aspects, "; ".join(wrong))
 
 
 def _match(
