@@ -18,7 +18,7 @@ bench: $(VENV)/.core  ## run the quick suite: results go to runs/quick
 	@$(BIN)/genbench run quick --out runs/quick
 
 test: $(VENV)/.dev  ## run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/.dev  ## check style, format and types
 	@$(BIN)/ruff check .

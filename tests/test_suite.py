@@ -72,6 +72,17 @@ def test_a_row_can_have_its_own_budget_and_weights(tmp_path):
         cells(suite_file(tmp_path, ['baseline = "vae"\nweights = "ema"']))
 
 
+def test_a_preset_stands_for_the_defaults_of_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.load("vae"), "presets", {"paper": {"d": 20, "hidden": 500}})
+    path = suite_file(tmp_path, ['baseline = "vae"\nconfig = { hidden = 7 }'])
+    (cell,) = cells(path, "vae.preset=paper")
+    config = cell.sample.train.config
+    assert (config["d"], config["hidden"]) == (20, 7)
+    assert "preset" not in config
+    with pytest.raises(ConfigError, match=r"vae has no preset 'papers'; did you mean 'paper'\?"):
+        cells(path, "vae.preset=papers")
+
+
 def test_the_steps_of_a_list_of_time_steps_are_its_length(tmp_path):
     (cell,) = cells(suite_file(tmp_path, ['baseline = "ddpm"\noptions.spacing = [999, 500.5, 0]']))
     assert cell.sample.options["spacing"] == [999, 500.5, 0]

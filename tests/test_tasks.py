@@ -1,5 +1,7 @@
 """Tasks: what each makes of a dataset, in training and in sampling, and what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -144,6 +146,25 @@ def test_a_reduced_image_is_the_mean_of_blocks():
     )
     with pytest.raises(ConfigError, match="'3' does not divide 8 pixels; valid: 2, 4"):
         questions("low_res:3", digits)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ([0, 0, 0, 1, 1, 2], [0, 3, 5, 1, 4, 2]),
+        ([0, 0, 2, 2, 2, 2], [0, 2, 1, 3, 4, 5]),
+        ([0, 0, 0, 1, 2, 1], range(6)),
+        ([1] * 6, range(6)),
+    ],
+)
+def test_of_a_split_that_is_sorted_by_class_the_classes_take_turns(labels, order):
+    sorted_by_class = replace(made(), labels=torch.tensor(labels), classes=tuple("abc"))
+    found = questions("low_res:2", sorted_by_class)
+    assert found.images[:, 0, 0, 0].tolist() == found.rows.tolist() == list(order)
+    asked = found.condition(torch.arange(6)).image
+    assert torch.equal(asked[:, 0, 0, 0], torch.tensor(list(order)) / 127.5 - 1)
+    trained = tasks.task("low_res:2").training(sorted_by_class)
+    assert trained.rows.tolist() == list(range(6))
 
 
 def test_layouts_are_boxes_and_classes():

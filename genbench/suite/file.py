@@ -31,13 +31,15 @@ class Row(Spec):
     Attributes:
         baseline: The family's name.
         options: Sampling options of the family, e.g. `{sampler = "ddim", steps = 50}`.
-        config: Settings of the family that differ from its defaults.
+        preset: Named settings of the family, such as "paper", that stand for its defaults.
+        config: Settings that differ from the preset, or from the defaults.
         budget: Instead of the suite's.
         weights: "ema" or "raw"; by default the average where the family keeps one.
     """
 
     baseline: str
     options: dict[str, Any] = Field(default_factory=dict)
+    preset: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     budget: Budget | None = None
     weights: Literal["ema", "raw"] | None = None
@@ -93,7 +95,7 @@ def load(name: str, changes: list[str] | None = None) -> Suite:
 
     A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b`
     for the rows of these families alone, or `FAMILY.FIELD=value` for a setting or sampling option
-    of a family.
+    of a family, or `FAMILY.preset=paper` for many settings at once.
 
     Raises:
         ConfigError: For unknown suites and keys, with the nearest valid ones.
@@ -184,13 +186,18 @@ def _fitting(change: str, parts: Mapping[str, dict[str, Any]], suite: str) -> li
     return fitting
 
 
-def changed(content: dict[str, Any], changes: Sequence[str]) -> Suite:
+def changed(content: dict[str, Any], changes: Sequence[str], where: str = "") -> Suite:
     """A suite from what its file would hold, with `key=value` changes.
+
+    Args:
+        content: What the file would hold.
+        changes: See `load`.
+        where: What messages call it; by default "suite NAME".
 
     Raises:
         ConfigError: As `load`.
     """
-    where = f"suite {content['name']!r}"
+    where = where or f"suite {content['name']!r}"
     parse(Suite, content, where)  # so that a mistake in the file is not blamed on a change
     for change in changes:
         _apply(content, change, where)
@@ -249,10 +256,13 @@ def _change_family(content: dict[str, Any], name: str, field: str, value: Any) -
     cls = registry.load(name)
     fields = {**dict.fromkeys(cls.Config.model_fields, "config")}
     fields |= dict.fromkeys(cls.Options.model_fields, "options")
-    if field not in fields:
+    if field != "preset" and field not in fields:
         raise ConfigError(f"{name} has no setting {field!r}; {nearest(field, fields)}")
     rows = [row for row in content["rows"] if row["baseline"] == name]
     if not rows:
         raise ConfigError(f"suite {content['name']!r} has no row {name!r} to change {field} of")
     for row in rows:
-        row[fields[field]] = {**row.get(fields[field], {}), field: value}
+        if field == "preset":
+            row[field] = value
+        else:
+            row[fields[field]] = {**row.get(fields[field], {}), field: value}

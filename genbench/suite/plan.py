@@ -140,6 +140,22 @@ def settings(
     return checked, chosen
 
 
+def _preset(row: Row) -> dict[str, Any]:
+    """The settings that a row's preset stands for.
+
+    Raises:
+        ConfigError: For a preset that the family does not have.
+    """
+    if row.preset is None:
+        return {}
+    presets = registry.load(row.baseline).presets
+    if row.preset not in presets:
+        raise ConfigError(
+            f"{row.baseline} has no preset {row.preset!r}; {nearest(row.preset, presets)}"
+        )
+    return dict(presets[row.preset])
+
+
 def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
     from genbench.tasks import task
 
@@ -149,7 +165,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         raise ConfigError(
             f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
         )
-    config, options = settings(row.baseline, row.config, row.options)
+    config, options = settings(row.baseline, _preset(row) | row.config, row.options)
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
             f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"

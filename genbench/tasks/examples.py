@@ -75,6 +75,13 @@ class Examples:
         """
         return self.images[index], self.condition(index)
 
+    def taken(self, order: Tensor) -> Self:
+        """The same examples in another order, or some of them."""
+        self.__dict__.update(
+            {k: v[order] for k, v in self.__dict__.items() if isinstance(v, Tensor)}
+        )
+        return self
+
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
         self.__dict__.update(

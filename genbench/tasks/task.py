@@ -12,7 +12,7 @@ from genbench.api import Condition, DataSpec, Edit, ToDomain, Unconditional
 from genbench.spec import ConfigError
 from genbench.tasks.examples import Examples
 from genbench.tasks.kinds import KINDS
-from genbench.tasks.wanted import Wanted
+from genbench.tasks.wanted import Wanted, in_turn
 
 if TYPE_CHECKING:
     from genbench.data import Dataset
@@ -48,11 +48,16 @@ class Task:
     def questions(self, dataset: "Dataset") -> Examples:
         """What samples are asked for: sample i answers question i, the condition of row i.
 
+        Of a split that is sorted by class, as folders are, the classes take turns.
+
         Raises:
             ConfigError: Where the dataset lacks what the task needs.
         """
-        entry = KINDS[self.kind]
-        return (entry.ask or entry.make)(Wanted(self.name, self.argument, dataset))
+        entry, wanted = KINDS[self.kind], Wanted(self.name, self.argument, dataset)
+        if entry.ask:
+            return entry.ask(wanted)
+        order = in_turn(dataset.labels)
+        return entry.make(wanted) if order is None else entry.make(wanted).taken(order)
 
     def data_spec(self, dataset: "Dataset") -> DataSpec:
         """What a family may know of the data before it sees any."""

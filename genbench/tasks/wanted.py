@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from genbench.spec import ConfigError, nearest
@@ -10,7 +11,7 @@ from genbench.spec import ConfigError, nearest
 if TYPE_CHECKING:
     from genbench.data import Dataset
 
-__all__ = ["Wanted", "class_labels"]
+__all__ = ["Wanted", "class_labels", "in_turn"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,17 @@ def class_labels(wanted: Wanted) -> tuple[Tensor, int]:
     if dataset.labels is None:
         raise wanted.refuse("it needs a dataset with labels, and this one has none")
     return dataset.labels, len(dataset.classes)
+
+
+def in_turn(labels: Tensor | None) -> Tensor | None:
+    """The order in which the classes of a sorted split take turns; None for any other split.
+
+    Folders are read class by class, so that the first n images would all be of the first classes.
+    """
+    if labels is None or not len(labels) or labels[0] == labels[-1]:
+        return None
+    if (labels.diff() < 0).any():
+        return None
+    counts = labels.bincount()
+    place = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]  # within its class
+    return (place * len(counts) + labels).argsort()
