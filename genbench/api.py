@@ -277,13 +277,19 @@ class Baseline(nn.Module, ABC, Generic[C]):
         return None
 
     def fit(self, x: Tensor) -> None:
-        """Look at all images of the split `fit_split` once, before training.
+        """Look at all images of the split `fit_split`, uint8 (N, C, H, W), once, before training.
 
         For reference rows and for statistics that a method needs before its first step. What is
         kept must be a buffer, so that it is saved.
+        """
 
-        Args:
-            x: uint8 of shape (N, C, H, W).
+    def finish(self, x: Tensor) -> None:
+        """Look at all training images, uint8 (N, C, H, W), once more, after training.
+
+        For a density over latents or a prior. Called in evaluation mode, without gradients, and
+        outside the budget: once with the last weights and, where an average is kept, once with
+        the average. What is kept must be a buffer, changed in place; no randomness but a fixed
+        seed's.
         """
 
     def fit_answers(self, x: Tensor, cond: C) -> None:

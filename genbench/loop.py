@@ -196,6 +196,23 @@ class Loop:
         """Share of the budget that is used, by the limit that is nearest; in [0, 1]."""
         return min(1.0, max(self.meter.used(self.budget).values(), default=1.0))
 
+    def finish(self) -> None:
+        """Show the family the training images, once with each set of weights that is kept."""
+        if type(self.baseline).finish is Baseline.finish:
+            return
+        baseline = self.baseline.eval()
+        with torch.no_grad():
+            baseline.finish(self.examples.images)
+            if self.ema is not None:
+                live = {name: t.clone() for name, t in baseline.state_dict().items()}
+                baseline.load_state_dict(self.ema)
+                baseline.finish(self.examples.images)
+                for name, t in baseline.state_dict().items():
+                    self.ema[name].copy_(t)
+                baseline.load_state_dict(live)
+        baseline.train()
+        self._check_tensors()
+
     def _next_batch(self) -> int:
         if self.budget.images is None:
             return self.config.batch
@@ -298,7 +315,8 @@ class Loop:
         now = {t.data_ptr() for t in self.baseline.state_dict().values()}
         if now != {t.data_ptr() for t in (*self._live, *self._rest)}:
             raise ConfigError(
-                "step() replaced a parameter or buffer; change it in place (copy_, lerp_, ...)"
+                "step() or finish() replaced a parameter or buffer; change it in place (copy_, "
+                "lerp_, ...)"
             )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

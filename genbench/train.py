@@ -79,6 +79,7 @@ def train(
             loop.load(from_arrays(saved.tensors, device), saved.info)
         with runtime.interrupts.deferred():
             _run(loop, spec, store, runtime)
+            loop.finish()
     artifact = _finish(loop, spec, described, data.notes)
     if dist.rank() == 0:
         store.put("train", spec.key, artifact.tensors, artifact.info)

@@ -86,7 +86,7 @@ def test_noise_levels_shifted_by_one_are_noticed(monkeypatch):
 def test_a_residual_block_that_is_left_out_is_noticed(monkeypatch):
     from baselines._nn import blocks
 
-    monkeypatch.setattr(blocks.ResMLPBlock, "forward", lambda self, h, emb: h)
+    monkeypatch.setattr(blocks.ResMLPBlock, "forward", lambda self, h, emb, context: h)
     found = differences("ddpm")
     assert any("counters train_flops" in message for message in found)
     assert far("ddpm") > 10

@@ -224,7 +224,7 @@ def test_the_stream_shows_every_image_once_an_epoch_in_an_order_of_its_own():
     assert torch.equal(Stream(50, 1, torch.device("cpu")).rows(90, 130), rows[90:130])
 
 
-@pytest.mark.parametrize("name", [None, "dcgan", "vae", "ddpm"])
+@pytest.mark.parametrize("name", [None, "dcgan", "vae", "vqvae", "ddpm"])
 def test_a_resumed_training_ends_in_the_same_bits(name):
     cls = Conv if name is None else registry.load(name)
     budget = Budget(steps=9)

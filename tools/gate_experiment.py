@@ -43,28 +43,28 @@ class Defect:
 DEFECTS = (
     Defect(
         "no moving average",
-        "baselines/diffusion/ddpm.py",
+        "baselines/_nn/denoising.py",
         "ema: float | None = Field(50_000, gt=0)",
         "ema: float | None = Field(None, gt=0)",
     ),
     Defect(
         "the sampler's noise schedule shifted by 40 of 1000 levels",
-        "baselines/diffusion/ddpm.py",
+        "baselines/_nn/denoising.py",
         "return diffusion.levels(steps, self.alpha_bar)",
         "late = torch.cat((self.alpha_bar[:1].expand(40), self.alpha_bar[:-40]))\n"
         "        return diffusion.levels(steps, late)",
     ),
     Defect(
         "ten times the learning rate",
-        "baselines/diffusion/ddpm.py",
-        "(2e-3 if mlp else 1e-3)",
-        "(2e-2 if mlp else 1e-2)",
+        "baselines/_nn/denoising.py",
+        "(2e-3 if uses_mlp(config, shape) else 1e-3)",
+        "(2e-2 if uses_mlp(config, shape) else 1e-2)",
     ),
     Defect(
         "one of four residual blocks dropped",
         "baselines/_nn/blocks.py",
-        "for block in self.blocks:\n            h = block(h, emb)",
-        "for block in self.blocks[:-1]:\n            h = block(h, emb)",
+        "for block in self.blocks:\n            h = block(h, emb, context)",
+        "for block in self.blocks[:-1]:\n            h = block(h, emb, context)",
     ),
 )
 

@@ -66,6 +66,7 @@ def measure(name: str) -> dict[str, Any]:
         {k: v for k, v in point.items() if k not in ("point", "images")}
         for point in trained.info["history"]
     ]
+    names = sorted({name for point in curves for name in point})  # phases may log their own
     return {
         "counters": {
             "params": nfe.params,
@@ -75,7 +76,7 @@ def measure(name: str) -> dict[str, Any]:
             "train_steps": trained.info["steps"],
             "train_flops": trained.info["flops"],
         },
-        "losses": {n: [point[n] for point in curves] for n in sorted(curves[0] if curves else ())},
+        "losses": {n: [point[n] for point in curves if n in point] for n in names},
         "samples": [_described(image) for image in images[:SHOWN]],
         "fd": _distance(images),
     }

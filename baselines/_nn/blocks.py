@@ -52,19 +52,25 @@ def sinusoid(t: Tensor, dim: int) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """sinusoid - linear - SiLU - linear - SiLU: (B,) to (B, out).
+    """sinusoid - linear - SiLU - linear, + the label's row, SiLU: (B,) and (B,) to (B, out).
 
-    The last SiLU stands here because every block would apply it to the same tensor.
+    The last SiLU stands here because every block would apply it to the same tensor. With labels
+    there is one row more, `classes`, for "no label", which None stands for too.
     """
 
-    def __init__(self, dim: int, out: int) -> None:
+    def __init__(self, dim: int, out: int, classes: int = 0) -> None:
         super().__init__()
-        self.dim = dim
-        self.net = nn.Sequential(nn.Linear(dim, out), nn.SiLU(), nn.Linear(out, out), nn.SiLU())
+        self.dim, self.classes = dim, classes
+        self.net = nn.Sequential(nn.Linear(dim, out), nn.SiLU(), nn.Linear(out, out))
+        self.label = nn.Embedding(classes + 1, out) if classes else None
 
-    def forward(self, t: Tensor) -> Tensor:
+    def forward(self, t: Tensor, y: Tensor | None = None) -> Tensor:
         emb: Tensor = self.net(sinusoid(t, self.dim))
-        return emb
+        if self.label is not None:
+            emb = emb + self.label(torch.full_like(t, self.classes).long() if y is None else y)
+        elif y is not None:
+            raise ValueError("labels were given to a network that was made without classes")
+        return F.silu(emb)
 
 
 class Gains(nn.Module):
@@ -80,7 +86,11 @@ class Gains(nn.Module):
         self.gains = zeroed(nn.Linear(emb, 2))
 
     def forward(self, x: Tensor, h: Tensor, emb: Tensor) -> Tensor:
+        """x and h may have other numbers of channels: the first ones of each belong together."""
         a, b = self.gains(emb)[:, :, None, None, None].unbind(1)
+        x, more = x[:, : h.shape[1]], h.shape[1] - x.shape[1]
+        if more > 0:
+            x = F.pad(x, (0, 0, 0, 0, 0, more))
         answer: Tensor = a * x + (1 + b) * h
         return answer
 
@@ -88,42 +98,91 @@ class Gains(nn.Module):
 class ResMLP(nn.Module):
     """A residual MLP on flattened images, for sides where a convolution has little to share.
 
-    Block: h + W2 SiLU(W1 (LN(h) (1 + scale(t)) + shift(t))).
+    Block: h + W2 SiLU(W1 (LN(h) (1 + scale(t)) + shift(t))), then attention from h to the context
+    where there is one.
+
+    Args:
+        shape: (C, H, W) of the images.
+        hidden: Width.
+        blocks: Their number.
+        classes: Of the labels; 0 for none.
+        context: Channels d of the context; 0 for none.
+        out: Channels of the answer; None is C.
     """
 
-    def __init__(self, shape: Sequence[int], hidden: int, blocks: int) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: int,
+        blocks: int,
+        classes: int = 0,
+        context: int = 0,
+        out: int | None = None,
+    ) -> None:
         super().__init__()
         pixels = math.prod(shape)
-        self.time = TimeEmbedding(hidden, hidden)
+        self.shape = (shape[0] if out is None else out, *shape[1:])
+        answers = math.prod(self.shape)
+        self.time = TimeEmbedding(hidden, hidden, classes)
         self.input = nn.Linear(pixels, hidden)
-        self.blocks = nn.ModuleList(ResMLPBlock(hidden) for _ in range(blocks))
-        self.output = nn.Sequential(nn.LayerNorm(hidden), zeroed(nn.Linear(hidden, pixels)))
+        self.blocks = nn.ModuleList(ResMLPBlock(hidden, context) for _ in range(blocks))
+        self.output = nn.Sequential(nn.LayerNorm(hidden), zeroed(nn.Linear(hidden, answers)))
         self.gains = Gains(hidden)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """(B, C, H, W) and times (B,) to (B, C, H, W)."""
-        emb = self.time(t)
+    def forward(
+        self, x: Tensor, t: Tensor, y: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, H, W), times (B,), labels (B,) and context (B, L, d) to (B, out, H, W)."""
+        emb = self.time(t, y)
         h: Tensor = self.input(x.flatten(1))
         for block in self.blocks:
-            h = block(h, emb)
-        answer: Tensor = self.gains(x, self.output(h).view_as(x), emb)
+            h = block(h, emb, context)
+        answer: Tensor = self.gains(x, self.output(h).unflatten(1, self.shape), emb)
         return answer
 
 
 class ResMLPBlock(nn.Module):
     """One block of `ResMLP`."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, context: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden, elementwise_affine=False)  # the time sets the affine part
         self.time = nn.Linear(hidden, 2 * hidden)
         self.w1 = nn.Linear(hidden, hidden)
         self.w2 = nn.Linear(hidden, hidden)
+        self.cross = CrossAttention(hidden, context) if context else None
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
         scale, shift = self.time(emb).chunk(2, dim=1)
         residual: Tensor = self.w2(F.silu(self.w1(self.norm(h) * (1 + scale) + shift)))
-        return h + residual
+        h = h + residual
+        return h if self.cross is None else self.cross(h[:, None], context).squeeze(1)
+
+
+class CrossAttention(nn.Module):
+    """Attention from (B, N, c) to a context (B, L, d); starts as the identity, as its output is 0.
+
+        x + W softmax(Q K^T / sqrt(c / heads)) V,   Q from LN(x), K and V from the context
+
+    (Rombach et al., arXiv 2112.10752, section 3.3.) Four heads where the width allows it.
+    """
+
+    def __init__(self, channels: int, context: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(4, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.q = nn.Linear(channels, channels, bias=False)
+        self.kv = nn.Linear(context, 2 * channels, bias=False)
+        self.out = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        if context is None:
+            raise ValueError("a network that attends to a context was called without one")
+        found = (self.q(self.norm(x)), *self.kv(context).chunk(2, dim=-1))
+        q, k, v = (u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in found)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        residual: Tensor = self.out(h)
+        return x + residual
 
 
 class Attention(nn.Module):
@@ -144,9 +203,14 @@ class Attention(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """GN - SiLU - conv3, + time, GN - SiLU - dropout - zero-initialised conv3, + skip."""
+    """GN - SiLU - conv3, + time, GN - SiLU - dropout - zero-initialised conv3, + skip.
 
-    def __init__(self, c_in: int, c_out: int, emb: int, dropout: float, attention: bool) -> None:
+    With `attention`, self-attention follows, and attention to the context where there is one.
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, emb: int, dropout: float, attention: bool, context: int = 0
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(
             nn.GroupNorm(8, c_in), nn.SiLU(), nn.Conv2d(c_in, c_out, 3, padding=1)
@@ -160,11 +224,15 @@ class ResBlock(nn.Module):
         )
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
         self.attention = Attention(c_out) if attention else nn.Identity()
+        self.cross = CrossAttention(c_out, context) if attention and context else None
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
         h: Tensor = self.conv1(x) + self.time(emb)[:, :, None, None]
         h = self.attention(self.skip(x) + self.conv2(h))
-        return h
+        if self.cross is None:
+            return h
+        attended: Tensor = self.cross(h.flatten(2).transpose(1, 2), context)
+        return attended.transpose(1, 2).view_as(h)
 
 
 class Down(nn.Module):
@@ -174,7 +242,7 @@ class Down(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
         h: Tensor = self.conv(x)
         return h
 
@@ -189,13 +257,13 @@ class Up(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, 3, padding=1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
         h: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return h
 
 
 class UNet(nn.Module):
-    """The denoiser of DDPM: (B, C, H, W) and times (B,) to (B, C, H, W).
+    """The denoiser of DDPM, with labels and a context where it is told of them.
 
     Args:
         shape: (C, H, W) of the images, H = W.
@@ -205,6 +273,11 @@ class UNet(nn.Module):
         attention: Sides with self-attention after every block; the middle always has it.
         patch: Side of the square of pixels that is folded into channels before the first level, so
             that the network works on a side of H / patch.
+        dropout: In the residual blocks.
+        classes: Of the labels; 0 for none.
+        context: Channels d of the context, attended to wherever there is self-attention; 0 for
+            none.
+        out: Channels of the answer; None is C.
 
     Raises:
         ValueError: If H is not a multiple of patch * 2^(levels - 1).
@@ -219,24 +292,31 @@ class UNet(nn.Module):
         attention: Iterable[int] = (),
         patch: int = 1,
         dropout: float = 0.0,
+        classes: int = 0,
+        context: int = 0,
+        out: int | None = None,
     ) -> None:
         super().__init__()
         channels, size, _ = shape
+        answers = (channels if out is None else out) * patch**2
         attention, emb, last = set(attention), 4 * width, len(mults) - 1
         if size % (patch << last):
             raise ValueError(
                 f"a U-Net with patch {patch} and {last + 1} levels needs a side that is a multiple"
                 f" of {patch << last}, not {size}"
             )
-        self.patch = patch
-        self.time = TimeEmbedding(width, emb)
+
+        def block(c_in: int, c_out: int, attends: bool) -> ResBlock:
+            return ResBlock(c_in, c_out, emb, dropout, attends, context)
+
+        self.patch, self.time = patch, TimeEmbedding(width, emb, classes)
         side, c = size // patch, width * mults[0]
         self.input = nn.Conv2d(channels * patch**2, c, 3, padding=1)
 
         self.down, skips = nn.ModuleList(), [c]
         for level, mult in enumerate(mults):
             for _ in range(blocks):
-                self.down.append(ResBlock(c, width * mult, emb, dropout, side in attention))
+                self.down.append(block(c, width * mult, side in attention))
                 c = width * mult
                 skips.append(c)
             if level < last:
@@ -244,13 +324,13 @@ class UNet(nn.Module):
                 skips.append(c)
                 side //= 2
 
-        self.middle = nn.ModuleList(ResBlock(c, c, emb, dropout, a) for a in (True, False))
+        self.middle = nn.ModuleList(block(c, c, attends) for attends in (True, False))
 
         self.up = nn.ModuleList()
         for level in range(last, -1, -1):
             c_out = width * mults[level]
             for _ in range(blocks + 1):
-                self.up.append(ResBlock(c + skips.pop(), c_out, emb, dropout, side in attention))
+                self.up.append(block(c + skips.pop(), c_out, side in attention))
                 c = c_out
             if level > 0:
                 self.up.append(Up(c, width * mults[level - 1]))
@@ -260,22 +340,25 @@ class UNet(nn.Module):
         self.output = nn.Sequential(
             nn.GroupNorm(8, c),
             nn.SiLU(),
-            zeroed(nn.Conv2d(c, channels * patch**2, 3, padding=1)),
+            zeroed(nn.Conv2d(c, answers, 3, padding=1)),
         )
         self.gains = Gains(emb)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        emb = self.time(t)
+    def forward(
+        self, x: Tensor, t: Tensor, y: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, H, W), times (B,), labels (B,) and context (B, L, d) to (B, out, H, W)."""
+        emb = self.time(t, y)
         h = self.input(F.pixel_unshuffle(x, self.patch))
         skips = [h]
         for layer in self.down:
-            h = layer(h, emb)
+            h = layer(h, emb, context)
             skips.append(h)
         for layer in self.middle:
-            h = layer(h, emb)
+            h = layer(h, emb, context)
         for layer in self.up:
             if isinstance(layer, ResBlock):
                 h = torch.cat((h, skips.pop()), dim=1)
-            h = layer(h, emb)
+            h = layer(h, emb, context)
         answer: Tensor = self.gains(x, F.pixel_shuffle(self.output(h), self.patch), emb)
         return answer

@@ -1,4 +1,4 @@
-"""Noise schedules and time-step sequences of diffusion models, as plain functions.
+"""Schedules, predictions and time-step sequences of diffusion models, as plain functions.
 
 Index t = 0 .. T-1 addresses beta_t, 0 is the least noisy step, and alpha_bar before it is 1:
 
@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,15 +20,36 @@ from torch import Tensor
 __all__ = [
     "SPACINGS",
     "Level",
+    "Prediction",
+    "Schedule",
+    "alpha_bar",
+    "cosine_alpha_bar",
     "karras",
     "leading",
     "levels",
     "linear_alpha_bar",
+    "min_snr",
+    "posterior",
     "quadratic",
+    "target",
     "timesteps",
     "trailing",
     "uniform",
+    "x_0",
 ]
+
+Schedule = Literal["linear", "cosine"]
+Prediction = Literal["epsilon", "x0", "v"]
+Share = float | Tensor
+"""A number, or one for each row that fits to images, (B, 1, 1, 1)."""
+
+
+# --- schedules -----------------------------------------------------------------------------------
+
+
+def alpha_bar(schedule: Schedule, T: int) -> Tensor:
+    """alpha_bar of a schedule by name; float64 of shape (T,)."""
+    return linear_alpha_bar(T) if schedule == "linear" else cosine_alpha_bar(T)
 
 
 def linear_alpha_bar(T: int) -> Tensor:
@@ -44,6 +66,58 @@ def linear_alpha_bar(T: int) -> Tensor:
         raise ValueError(f"a linear schedule needs at least 21 steps, not {T}")
     beta = torch.linspace(1e-4 * scale, 0.02 * scale, T, dtype=torch.float64)
     return torch.cumprod(1 - beta, dim=0)
+
+
+def cosine_alpha_bar(T: int) -> Tensor:
+    """alpha_bar of the cosine schedule (Nichol and Dhariwal, arXiv 2102.09672, eq. 17).
+
+        f(u) = cos^2((u + 0.008) / 1.008 pi / 2)
+        beta_t = min(1 - f((t + 1) / T) / f(t / T), 0.999)
+
+    Float64 of shape (T,). Noise sets in later than in the linear schedule: half of the signal is
+    left in the middle of the chain, where that has 8 %.
+    """
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    f = ((u + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return torch.cumprod(1 - beta, dim=0)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+
+def target(prediction: Prediction, x_0: Tensor, epsilon: Tensor, a: Share, s: Share) -> Tensor:
+    """What a network learns to answer to x_t = a x_0 + s epsilon; v = a epsilon - s x_0.
+
+    (v: Salimans and Ho, arXiv 2202.00512.)
+    """
+    if prediction == "epsilon":
+        return epsilon
+    return x_0 if prediction == "x0" else a * epsilon - s * x_0
+
+
+def x_0(prediction: Prediction, answer: Tensor, x_t: Tensor, a: Share, s: Share) -> Tensor:
+    """x_0 by the answer to x_t: (x_t - s epsilon) / a, the answer itself, or a x_t - s v."""
+    if prediction == "epsilon":
+        return (x_t - s * answer) / a
+    return answer if prediction == "x0" else a * x_t - s * answer
+
+
+def min_snr(prediction: Prediction, alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
+    """The weight of the squared error of a prediction (Hang et al., arXiv 2303.09556).
+
+    With SNR = alpha_bar / (1 - alpha_bar) it is, whatever is predicted, min(SNR, gamma) times the
+    squared error of x_0: the easy, least noisy levels do not outweigh the others. The squared
+    error of epsilon is SNR, that of v SNR + 1 times that of x_0, so each is divided by its own.
+
+    Args:
+        prediction: What the network answers.
+        alpha_bar: Of any shape, in (0, 1).
+        gamma: The largest weight.
+    """
+    snr = alpha_bar / (1 - alpha_bar)
+    error = {"epsilon": snr, "x0": torch.ones_like(snr), "v": snr + 1}[prediction]
+    return snr.clamp(max=gamma) / error
 
 
 # --- sequences -----------------------------------------------------------------------------------
@@ -177,6 +251,20 @@ class Level:
     def sigma(self) -> float:
         """s / a: the noise beside an image that is not scaled down."""
         return self.s / self.a
+
+
+def posterior(t: Level, p: Level) -> tuple[float, float, float, float]:
+    """q(x_p | x_t, x_0) = N(c_0 x_0 + c_t x_t, beta_tilde I): (c_0, c_t, beta_tilde, beta).
+
+    With the respaced beta = 1 - alpha_bar_t / alpha_bar_p (Ho et al., arXiv 2006.11239, eq. 6, 7):
+
+        c_0 = sqrt(alpha_bar_p) beta / (1 - alpha_bar_t)
+        c_t = sqrt(1 - beta) (1 - alpha_bar_p) / (1 - alpha_bar_t)
+        beta_tilde = beta (1 - alpha_bar_p) / (1 - alpha_bar_t)
+    """
+    beta = 1 - t.alpha_bar / p.alpha_bar
+    rest = (1 - p.alpha_bar) / (1 - t.alpha_bar)
+    return p.a * beta / (1 - t.alpha_bar), math.sqrt(1 - beta) * rest, beta * rest, beta
 
 
 def levels(timesteps: Sequence[float], alpha_bar: Tensor) -> list[Level]:

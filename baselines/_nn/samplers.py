@@ -22,29 +22,41 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from baselines._nn.diffusion import Level
+from baselines._nn import diffusion
+from baselines._nn.diffusion import Level, Prediction
+from baselines._nn.variational import learned_log_variance
 
 __all__ = [
     "Denoiser",
+    "Guide",
+    "Moments",
+    "Network",
     "Normal",
     "Prediction",
     "Variance",
     "ddim",
     "ddim_encode",
     "ddpm",
+    "ddpm_learned",
     "denoiser",
     "dpmpp_2m",
     "heun",
+    "moments",
     "slerp",
 ]
 
 Denoiser = Callable[[Tensor, Level], Tensor]
 """x_0 as predicted from x_t at a level; of x_t's shape."""
 
-Network = Callable[[Tensor, float], Tensor]
-"""What was trained: an answer of x_t's shape to (x_t, t)."""
+Moments = Callable[[Tensor, Level], tuple[Tensor, Tensor]]
+"""x_0 as predicted, and u, which places the variance between its bounds; each of x_t's shape."""
 
-Prediction = Literal["epsilon", "x0", "v"]
+Network = Callable[[Tensor, float], Tensor]
+"""What was trained: an answer to (x_t, t) of x_t's shape, or, with u, of twice the channels."""
+
+Guide = Callable[[Tensor, float], Tensor]
+"""What is added to the score: a gradient of x_t's shape at (x_t, t)."""
+
 Variance = Literal["posterior", "large"]
 
 
@@ -57,30 +69,35 @@ class Normal(Protocol):
 
 
 def denoiser(network: Network, prediction: Prediction = "epsilon", clip: bool = True) -> Denoiser:
-    """The denoiser that a network is, by what it was trained to predict.
-
-        epsilon: x_0 = (x_t - s epsilon) / a
-        v = a epsilon - s x_0: x_0 = a x_t - s v
-
-    (v: Salimans and Ho, arXiv 2202.00512.)
+    """The denoiser that a network is, by what it was trained to predict (`diffusion.x_0`).
 
     Args:
         network: Answers (x_t, t).
-        prediction: What the answer is.
+        prediction: What the answer is, in as many channels as x_t has; more are not looked at.
         clip: Clamp x_0 to [-1, 1], the range of pixels; not for latents.
     """
+    predict = moments(network, prediction, clip)
+    return lambda x, level: predict(x, level)[0]
 
-    def denoise(x: Tensor, level: Level) -> Tensor:
+
+def moments(
+    network: Network, prediction: Prediction, clip: bool, guide: Guide | None = None
+) -> Moments:
+    """`denoiser` with the rest of the answer, which is empty where no variance was learned.
+
+    A guide g is added to the score, -epsilon / s. So epsilon' = epsilon - s g, and for every
+    prediction x_0' = x_0 + s^2 / a g, before it is clamped.
+    """
+
+    def predict(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         answer = network(x, level.t).to(x.dtype)  # under autocast it is bfloat16
-        if prediction == "epsilon":
-            x_0 = torch.sub(x, answer, alpha=level.s).mul_(1 / level.a)
-        elif prediction == "v":
-            x_0 = torch.sub(level.a * x, answer, alpha=level.s)
-        else:
-            x_0 = answer
-        return x_0.clamp(-1, 1) if clip else x_0
+        answer, u = answer[:, : x.shape[1]], answer[:, x.shape[1] :]
+        x_0 = diffusion.x_0(prediction, answer, x, level.a, level.s)
+        if guide is not None:
+            x_0 = torch.add(x_0, guide(x, level.t), alpha=level.s**2 / level.a)
+        return x_0.clamp(-1, 1) if clip else x_0, u
 
-    return denoise
+    return predict
 
 
 def ddpm(
@@ -93,27 +110,36 @@ def ddpm(
 ) -> Tensor:
     """Ancestral sampling (Ho et al., arXiv 2006.11239, eq. 6 and 7).
 
-    With the respaced beta = 1 - alpha_bar_t / alpha_bar_p:
-
-        x_p = sqrt(alpha_bar_p) beta / (1 - alpha_bar_t) x_0
-            + sqrt(1 - beta) (1 - alpha_bar_p) / (1 - alpha_bar_t) x_t + sigma z
+        x_p = c_0 x_0 + c_t x_t + sigma z,   c_0 and c_t of `diffusion.posterior`
 
     Args:
         denoise: Predicts x_0.
         x: x at the first level.
         levels: Descending, the last one clean.
         noise: Standard normal.
-        variance: sigma^2 is beta (1 - alpha_bar_p) / (1 - alpha_bar_t) for "posterior" (libraries:
-            "fixed small") and beta for "large", the DDIM paper's sigma-hat. The step that ends at
-            the clean image adds none.
+        variance: sigma^2 is beta_tilde for "posterior" (libraries: "fixed small") and beta for
+            "large", the DDIM paper's sigma-hat. The step that ends at the clean image adds none.
     """
     for t, p in pairwise(levels):
-        beta = 1 - t.alpha_bar / p.alpha_bar
-        rest = (1 - p.alpha_bar) / (1 - t.alpha_bar)
-        c_0 = p.a * beta / (1 - t.alpha_bar)
-        c_t = math.sqrt(1 - beta) * rest
-        sigma = math.sqrt(beta * rest if variance == "posterior" else beta)
+        c_0, c_t, small, large = diffusion.posterior(t, p)
+        sigma = math.sqrt(small if variance == "posterior" else large)
         x = _step(denoise(x, t), x, c_0, c_t, sigma if p.alpha_bar < 1 else 0.0, noise)
+    return x
+
+
+def ddpm_learned(predict: Moments, x: Tensor, levels: Sequence[Level], noise: Normal) -> Tensor:
+    """`ddpm` with the variance that the network learned, `variational.learned_log_variance`.
+
+    Its bounds are the beta_tilde and beta of the levels that are there, so that a network which
+    learned T steps has a variance for each of fewer, larger ones (arXiv 2102.09672, section 4).
+    """
+    for t, p in pairwise(levels):
+        c_0, c_t, small, large = diffusion.posterior(t, p)
+        x_0, u = predict(x, t)
+        x = _step(x_0, x, c_0, c_t)
+        if p.alpha_bar < 1:
+            sigma = (0.5 * learned_log_variance(u, math.log(small), math.log(large))).exp()
+            x.addcmul_(sigma, noise.normal(*x.shape[1:], dtype=x.dtype))
     return x
 
 

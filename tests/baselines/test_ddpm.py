@@ -57,7 +57,7 @@ def test_an_untrained_network_answers_zero(config: dict[str, Any]) -> None:
     x = Noise(0, range(500)).uniform(1, 8, 8) * 2 - 1
     m.step(x, Unconditional(), Noise(1, range(500)), update)
     assert update.loss == pytest.approx(1.0, abs=5 * math.sqrt(2 / x.numel()))
-    assert not m.epsilon(x[:2], torch.tensor([0, 999])).any()
+    assert not m.net(x[:2], torch.tensor([0, 999])).any()
 
 
 def test_the_network_sees_the_forward_process() -> None:
@@ -67,7 +67,7 @@ def test_the_network_sees_the_forward_process() -> None:
     n = 4000
     m.step(torch.full((n, 1, 8, 8), 0.5), Unconditional(), Noise(2, range(n)), update)
     x_t, t = seen[0]
-    a = m.alpha_bar[t.long()]
+    a = m.chain.alpha_bar[t.long()]
     assert set(range(0, 1000, 100)) <= {100 * (int(v) // 100) for v in t}
     assert t.mean().item() == pytest.approx(499.5, abs=5 * 289 / math.sqrt(n))
     assert t.min() < 5 and t.max() > 994
@@ -109,7 +109,7 @@ def test_spacing_and_steps_are_filled_in(given: dict[str, Any], spacing: Any, st
         ({"sampler": "ddim", "eta": -0.5}, "greater than or equal to 0"),
         ({"eta": 0.5}, "eta is an option of sampler 'ddim'; 'ddpm' has none"),
         ({"sampler": "heun", "eta": 1}, "eta is an option of sampler 'ddim'; 'heun' has none"),
-        ({"variance": "small"}, "'posterior' or 'large'"),
+        ({"variance": "small"}, "'posterior', 'large' or 'learned'"),
         (
             {"sampler": "ddim", "variance": "large"},
             "variance is an option of sampler 'ddpm'; 'ddim' has none",
@@ -222,9 +222,19 @@ def test_only_stochastic_samplers_use_more_noise() -> None:
         assert draws(sampler="ddim") == draws(sampler="dpmpp_2m") == draws(sampler="heun") == 1
 
 
-def test_it_learns_one_image() -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"schedule": "cosine", "prediction": "v"},
+        {"prediction": "x0", "weighting": "min_snr"},
+        {"learn_variance": True, "T": 100},
+    ],
+    ids=str,
+)
+def test_it_learns_one_image(config: dict[str, Any]) -> None:
     """Data is one image: the best network knows the noise, and DDIM ends at the image."""
-    m = make(hidden=256, depth=2, lr=2e-3).train()
+    m = make(hidden=256, depth=2, lr=2e-3, **config).train()
     stepper = Stepper(m, DDPM.Config())
     image = torch.where(Noise(3, [0]).uniform(1, 8, 8) < 0.5, -0.5, 0.5)
     for i in range(150):
@@ -235,6 +245,58 @@ def test_it_learns_one_image() -> None:
     assert right > 0.85
 
 
+COMBINATIONS = list(
+    itertools.product(
+        ("linear", "cosine"), ("epsilon", "x0", "v"), ("simple", "min_snr"), (False, True)
+    )
+)
+
+
+@pytest.mark.parametrize(("schedule", "prediction", "weighting", "learned"), COMBINATIONS)
+def test_every_sampler_takes_every_kind_of_model(
+    schedule: str, prediction: str, weighting: str, learned: bool
+) -> None:
+    kind = {"schedule": schedule, "prediction": prediction, "weighting": weighting}
+    m, update = answering(T=50, learn_variance=learned, **kind), Keep()
+    x = (Noise(0, range(9)).uniform(1, 8, 8) * 256).long() / 127.5 - 1
+    logged = m.step(x, Unconditional(), Noise(1, range(9)), update)
+    assert math.isfinite(update.loss) and ("bound" in logged) == learned
+    given: list[dict[str, Any]] = [{"sampler": name} for name in SAMPLERS]
+    given += [{"variance": "large"}, {"sampler": "ddim", "eta": 1.0}]
+    given += [{"variance": "learned"}] * learned
+    with torch.no_grad():
+        for options in given:
+            x, y = (
+                m.sample(Unconditional(), Noise(0, r), steps=6, **options)
+                for r in (range(3), range(1, 3))
+            )
+            assert x.abs().max() <= 1 and x.std() > 0.01
+            torch.testing.assert_close(x[1:], y, atol=1e-5, rtol=0)
+    if not learned:
+        with pytest.raises(ValueError, match="learn_variance = true"):
+            m.sample(Unconditional(), Noise(0, range(1)), steps=6, variance="learned")
+
+
+def test_a_learned_variance_doubles_the_answer_and_leaves_the_image_alone() -> None:
+    one, two = make(), make(learn_variance=True)
+    x, t = Noise(0, range(2)).normal(1, 8, 8), torch.tensor([3, 900])
+    assert one.net(x, t).shape == (2, 1, 8, 8) and two.net(x, t).shape == (2, 2, 8, 8)
+    with torch.no_grad():  # born with u = 0, the variance is in the middle of its bounds
+        codes = [m.eval().encode(x, steps=5) for m in (one, two)]
+    assert torch.equal(*codes)
+
+
+def test_presets_are_what_the_papers_say() -> None:
+    paper = DDPM.Config(**DDPM.presets["paper"])
+    assert (paper.T, paper.schedule, paper.prediction) == (1000, "linear", "epsilon")
+    assert paper.ema == pytest.approx(math.log(0.5) / math.log(0.9999) * 128, rel=1e-3)
+    net = DDPM(paper, DataSpec("cifar10", 3, 32)).net
+    # 35.7 million in the paper; the two gains here are more, the bias of the keys is not there
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(35.7e6, rel=0.03)
+    improved = DDPM.Config(**DDPM.presets["improved"])
+    assert (improved.T, improved.schedule, improved.learn_variance) == (4000, "cosine", True)
+
+
 # --- codes ---------------------------------------------------------------------------------------
 
 
@@ -243,7 +305,9 @@ def test_without_an_opinion_on_noise_the_code_is_the_image_scaled() -> None:
     x = Noise(0, range(3)).normal(1, 8, 8).clamp(-1, 1)
     with torch.no_grad():
         x_T = m.encode(x, steps=10)
-        torch.testing.assert_close(x_T, m.alpha_bar[45].sqrt().float() * x, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            x_T, m.chain.alpha_bar[45].sqrt().float() * x, atol=1e-6, rtol=0
+        )
         torch.testing.assert_close(m.decode(x_T, steps=10), x, atol=1e-6, rtol=0)
 
 

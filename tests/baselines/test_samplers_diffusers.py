@@ -388,3 +388,94 @@ def test_ddim_encode(steps: int, prediction: str) -> None:
     x = X_T.clamp(-1, 1)
     one = ours(samplers.ddim_encode, prediction, False, levels, x=x)
     assert_same(one, theirs(scheduler, prediction, asked, x), EXACT)
+
+
+# --- the cosine schedule and the learned variance ------------------------------------------------
+
+COSINE = diffusion.cosine_alpha_bar(1000)
+SQUARED = {"beta_schedule": "squaredcos_cap_v2"}
+
+
+def spaced(steps: int, spacing: str) -> list[Level]:
+    return diffusion.levels(diffusion.timesteps(spacing, steps, COSINE), COSINE)
+
+
+@pytest.mark.parametrize("T", [50, 1000])
+def test_the_cosine_schedule(T: int) -> None:
+    table = diffusers.DDPMScheduler(num_train_timesteps=T, **SQUARED).alphas_cumprod
+    # their cumprod is of betas in float32, of which the first is right to 1e-3 of itself
+    torch.testing.assert_close(table.double(), diffusion.cosine_alpha_bar(T), rtol=1e-4, atol=0)
+
+
+@predictions
+@clips
+def test_ddpm_and_ddim_on_the_cosine_schedule(clip: bool, prediction: str) -> None:
+    levels = spaced(10, "leading")
+    given = {"clip_sample": clip, "prediction_type": THEIRS[prediction], **SQUARED}
+    scheduler = diffusers.DDPMScheduler(variance_type="fixed_small", **given)
+    scheduler.set_timesteps(10)
+    scheduler.alphas_cumprod = COSINE
+    one = ours(samplers.ddpm, prediction, clip, levels, Noise())
+    assert_same(one, theirs(scheduler, prediction, levels, generator=Noise().generator), EXACT)
+    for eta in (0.0, 1.0):
+        scheduler = diffusers.DDIMScheduler(**given)
+        scheduler.set_timesteps(10)
+        scheduler.alphas_cumprod = COSINE
+        one = ours(samplers.ddim, prediction, clip, levels, Noise(), eta=eta)
+        options = {"eta": eta, "use_clipped_model_output": True, "generator": Noise().generator}
+        assert_same(one, theirs(scheduler, prediction, levels, **options), EXACT)
+
+
+@pytest.mark.filterwarnings(f"{numpy_copies}:{multistep}")
+@predictions
+@pytest.mark.parametrize("steps", [10, 15])
+def test_dpmpp_2m_on_the_cosine_schedule(steps: int, prediction: str) -> None:
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        **SQUARED,
+        algorithm_type="dpmsolver++",
+        final_sigmas_type="zero",
+        prediction_type=THEIRS[prediction],
+        thresholding=True,
+        sample_max_value=1.0,
+    )
+    # not from 999, whose sigma is 20,000 here: theirs clips log(a / s) at -5.1
+    levels = [level for level in spaced(steps, "trailing") if level.sigma < 100]
+    scheduler.set_timesteps(timesteps=[level.t for level in levels[:-1]])
+    torch.testing.assert_close(scheduler.sigmas.double(), sigmas_of(levels), rtol=SIGMA, atol=0)
+    one = ours(samplers.dpmpp_2m, prediction, True, levels)
+    assert_same(one, theirs(scheduler, prediction, levels), ROUNDED)
+
+
+class Wide(Network):
+    """A network that also answers u, of both signs and now and then beyond 1."""
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        return torch.cat((super().__call__(x, t), 1.4 * torch.cos(3 * x)), dim=1)
+
+
+@predictions
+@pytest.mark.parametrize("clip", [True, False], ids=["clip", "free"])
+@pytest.mark.parametrize(
+    ("alpha_bar", "given"), [(LINEAR, {}), (COSINE, SQUARED)], ids=["linear", "cosine"]
+)
+@pytest.mark.parametrize("steps", [10, 64])
+def test_ddpm_with_a_learned_variance(
+    steps: int, alpha_bar: Tensor, given: dict[str, Any], clip: bool, prediction: str
+) -> None:
+    scheduler = diffusers.DDPMScheduler(
+        variance_type="learned_range",
+        clip_sample=clip,
+        prediction_type=THEIRS[prediction],
+        **given,
+    )
+    scheduler.set_timesteps(steps)
+    scheduler.alphas_cumprod = alpha_bar
+    levels = diffusion.levels(diffusion.leading(steps, alpha_bar), alpha_bar)
+    network = Wide(prediction, levels)
+    predict = samplers.moments(network, prediction, clip)
+    x = samplers.ddpm_learned(predict, X_T, levels, Noise())
+    one, network = [*network.seen, x], Wide(prediction, levels)
+    x, generator = X_T, Noise().generator
+    for level in levels[:-1]:
+        x = scheduler.step(network(x, level.t), level.t, x, generator=generator).prev_sample
+    assert_same(one, [*network.seen, x], EXACT)

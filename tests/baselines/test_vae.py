@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from baselines.autoencoder.vae import VAE, gaussian_kl, gaussian_nll
+from baselines._nn.autoencoder import gaussian_kl
+from baselines.autoencoder.vae import VAE, gaussian_nll
 from genbench.api import DataSpec, Noise, Unconditional
 
 
@@ -66,6 +67,20 @@ def test_the_loss_sums_over_pixels_and_latents_and_averages_over_the_batch() -> 
     assert logged["kl"].item() == pytest.approx(0.5)
     assert logged["nll"].item() == pytest.approx(nll, rel=1e-6)
     assert seen["vae"].item() == pytest.approx(nll + 0.5, rel=1e-6)
+
+
+def test_beta_weighs_the_kl_and_nothing_else() -> None:
+    seen: dict[str, dict[str, Tensor]] = {"1": {}, "4": {}}
+    logged = {}
+    for beta, kept in seen.items():
+        m = make(beta=float(beta))
+        m.encoder[-1].bias.data[:16] = 0.3  # a KL that is not small
+        x = normal(5, 1, 8, 8)
+        logged[beta] = m.step(x, Unconditional(), Noise(1, range(5)), update_into(kept))
+    for name in ("nll", "kl"):
+        assert torch.equal(logged["1"][name], logged["4"][name])
+    torch.testing.assert_close(seen["4"]["vae"] - seen["1"]["vae"], 3 * logged["1"]["kl"])
+    assert logged["1"]["kl"] > 0.5
 
 
 def update_into(seen: dict[str, Tensor]) -> Any:

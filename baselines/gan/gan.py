@@ -1,0 +1,207 @@
+"""GAN: generative adversarial networks (Goodfellow et al., arXiv 1406.2661) and their objectives.
+
+D tells images from samples, in logits s_r = D(x) and s_f = D(G(z)), and G learns from D alone:
+
+| objective        | L_D                                | L_G            | reference        |
+|------------------|------------------------------------|----------------|------------------|
+| `minimax`        | softplus(-s_r) + softplus(s_f)     | -softplus(s_f) | arXiv 1406.2661  |
+| `non_saturating` | the same                           | softplus(-s_f) | arXiv 1406.2661  |
+| `least_squares`  | (s_r - 1)^2 + s_f^2                | (s_f - 1)^2    | arXiv 1611.04076 |
+| `hinge`          | max(0, 1 - s_r) + max(0, 1 + s_f)  | -s_f           | arXiv 1705.02894 |
+| `wasserstein_gp` | s_f - s_r + lambda (slope - 1)^2   | -s_f           | arXiv 1704.00028 |
+
+All are means over the batch; for the slope see `baselines/_nn/gradient_penalty.py`. Minimax is the
+game itself, min_G max_D E log D(x) + E log(1 - D(G(z))); its gradient for G, -sigmoid(s_f),
+vanishes where D is sure of a fake. The non-saturating loss has the same fixed point and the
+gradient -(1 - sigmoid(s_f)). G has one step after every `n_critic` of D.
+
+For every objective the networks are the same: multi-layer perceptrons, or DCGAN's G and its D
+without batch normalisation, as a gradient penalty is of one image alone.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from baselines._nn.blocks import halvings
+from baselines._nn.conv_gan import generator
+from baselines._nn.gan import Kind, d_loss, g_loss, init_normal
+from baselines._nn.gradient_penalty import wgan_gp
+from genbench import api
+
+Objective = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein_gp"]
+
+KINDS: Mapping[str, Kind] = {
+    "minimax": "vanilla",
+    "non_saturating": "vanilla",
+    "least_squares": "least_squares",
+    "hinge": "hinge",
+}
+
+
+class GAN(api.Baseline[api.Unconditional]):
+    """Generative adversarial network."""
+
+    kind = "gan"
+    counted = ("G",)
+
+    class Config(api.Config):
+        """Settings.
+
+        Attributes:
+            objective: See above.
+            net: "mlp", "conv", or "auto": the MLP up to 8 pixels, else convolutions.
+            nz: Dimensions of z ~ N(0, I).
+            hidden: Width of the MLPs' two hidden layers.
+            ngf: Channels of the convolutional G before its output; they double at every halving.
+            ndf: Channels of the convolutional D after its input layer; they double likewise.
+            n_critic: Steps of D for one of G; None: 5 of wasserstein_gp, else 1.
+            penalty: lambda of wasserstein_gp.
+            lr: Adam's learning rate, of both networks.
+            beta1: Adam's momentum, of both networks.
+        """
+
+        batch: int = Field(64, ge=1)
+        ema: float | None = Field(20_000.0, gt=0)
+        objective: Objective = "non_saturating"
+        net: Literal["auto", "mlp", "conv"] = "auto"
+        nz: int = Field(32, ge=1)
+        hidden: int = Field(256, ge=1)
+        ngf: int = Field(32, ge=1)
+        ndf: int = Field(32, ge=1)
+        n_critic: int | None = Field(None, ge=1)
+        penalty: float = Field(10.0, ge=0)
+        lr: float = Field(5e-4, gt=0)
+        beta1: float = Field(0.5, ge=0, lt=1)
+
+    # MNIST. We lack D's maxout layers (5 pieces of 240) and dropout, G's sigmoid, and SGD with
+    # a rate that falls from 0.1 to 1e-6 and a momentum that rises from 0.5 to 0.7.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"batch": 100, "ema": None, "net": "mlp", "nz": 100, "hidden": 1200},
+        "wgan_gp": {  # arXiv 1704.00028, algorithm 1; its network at 64 pixels is DCGAN's
+            "batch": 64,
+            "ema": None,
+            "objective": "wasserstein_gp",
+            "net": "conv",
+            "nz": 128,
+            "ngf": 64,
+            "ndf": 64,
+            "n_critic": 5,
+            "penalty": 10.0,
+            "lr": 1e-4,
+            "beta1": 0.0,  # and a beta2 of 0.9, which we have not
+        },
+    }
+
+    def __init__(self, config: Config, data: api.DataSpec) -> None:
+        super().__init__(config, data)
+        self.config = config
+        wasserstein = config.objective == "wasserstein_gp"
+        self.n_critic = config.n_critic or (5 if wasserstein else 1)
+        self.mlp = config.net == "mlp" or (config.net == "auto" and data.size <= 8)
+        if self.mlp:
+            self.G, self.D = mlps(config.nz, config.hidden, data)
+        else:
+            self.G = generator(config.nz, config.ngf, data).apply(init_normal)
+            self.D = discriminator(config.ndf, data)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.steps: Tensor
+
+    def phase(self, progress: float) -> str | None:
+        """Whether G has a step too."""
+        return "d and g" if self.due() else "d"
+
+    def due(self) -> bool:
+        """Whether the next step is one of those in which G is updated."""
+        return (int(self.steps) + 1) % self.n_critic == 0
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each network."""
+        lr, betas = self.config.lr, (self.config.beta1, 0.999)
+        return {
+            "d": Adam(self.D.parameters(), lr=lr, betas=betas),
+            "g": Adam(self.G.parameters(), lr=lr, betas=betas),
+        }
+
+    def step(
+        self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
+    ) -> dict[str, Tensor]:
+        """L_D, and after the last of `n_critic` such steps L_G with a fresh z."""
+        due = self.due()
+        self.steps += 1
+        with torch.no_grad():
+            fake = self.G(self.z(noise))
+        losses = {"loss_d": self.loss_d(x, fake, noise)}
+        update("d", losses["loss_d"])
+        if due:
+            losses["loss_g"] = self.loss_g(self.D(self.G(self.z(noise))))
+            update("g", losses["loss_g"])
+        return losses
+
+    def loss_d(self, x: Tensor, fake: Tensor, noise: api.Noise) -> Tensor:
+        """D's loss on real images and fakes, (B, C, H, W) each."""
+        s, s_fake = self.D(x), self.D(fake)
+        if self.config.objective != "wasserstein_gp":
+            return d_loss(s, s_fake, KINDS[self.config.objective])
+        penalty = wgan_gp(self.D, x, fake, noise.uniform(1, 1, 1))
+        loss: Tensor = s_fake.mean() - s.mean() + self.config.penalty * penalty
+        return loss
+
+    def loss_g(self, s: Tensor) -> Tensor:
+        """G's loss on D's logits of its images, (B,)."""
+        if self.config.objective == "minimax":
+            return -F.softplus(s).mean()
+        if self.config.objective == "wasserstein_gp":
+            return -s.mean()
+        return g_loss(s, KINDS[self.config.objective])
+
+    def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
+        """G(z)."""
+        self.Options(**options)
+        x: Tensor = self.G(self.z(noise))
+        return x.float()  # bfloat16 under autocast
+
+    def z(self, noise: api.Noise) -> Tensor:
+        """z ~ N(0, I): (B, nz), for convolutions (B, nz, 1, 1)."""
+        nz = self.config.nz
+        return noise.normal(nz) if self.mlp else noise.normal(nz, 1, 1)
+
+
+def mlps(nz: int, hidden: int, data: api.DataSpec) -> tuple[nn.Sequential, nn.Sequential]:
+    """G, (B, nz) to (B, C, H, W) in [-1, 1], and D, (B, C, H, W) to logits (B,)."""
+    pixels = data.channels * data.size**2
+    G = nn.Sequential(
+        nn.Linear(nz, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, pixels),
+        nn.Tanh(),
+        nn.Unflatten(1, data.shape),
+    )
+    D = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(pixels, hidden),
+        nn.LeakyReLU(0.2),
+        nn.Linear(hidden, hidden),
+        nn.LeakyReLU(0.2),
+        nn.Linear(hidden, 1),
+        nn.Flatten(0),
+    )
+    return G, D
+
+
+def discriminator(ndf: int, data: api.DataSpec) -> nn.Sequential:
+    """Images (B, C, H, W) to logits (B,): strided convolutions and LeakyReLU 0.2, no norms."""
+    base, downs = halvings(data.size)
+    widths = [data.channels, *(ndf << k for k in range(downs))]
+    layers: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base), nn.Flatten(0))
