@@ -1,5 +1,5 @@
-"""The command line: results on stdout, progress on stderr; only `run`, `eval`, `speed` and
-`data` load torch."""
+"""The command line: results on stdout, progress on stderr; only `run`, `claims`, `eval`, `speed`
+and `data` load torch."""
 
 import argparse
 import json
@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genbench import __version__
-from genbench.cli import compare, data, evaluate, gate, report, reproduce, running, speed
+from genbench.cli import (
+    claims,
+    compare,
+    data,
+    evaluate,
+    gate,
+    report,
+    reproduce,
+    running,
+    speed,
+)
 from genbench.cli.common import (
     CELLS_FAILED,
     INTERRUPTED,
@@ -94,12 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     tables = report.add_parser(verbs)
     again = reproduce.add_parser(verbs)
     beside = compare.add_parser(verbs)
+    said = claims.add_parser(verbs)
     gate.add_parsers(verbs)
     images = data.add_parser(verbs)
     doctor = verbs.add_parser("doctor", help="what is installed and at hand, and what that allows")
     doctor.add_argument("changes", nargs="*", metavar="data.root=PATH")
     doctor.set_defaults(command=_doctor)
-    for verb in (ls, run, scoring, timing, tables, again, beside, images, doctor):
+    for verb in (ls, run, said, scoring, timing, tables, again, beside, images, doctor):
         verb.add_argument("--json", action="store_true", help="JSON on stdout")
     return parser
 
@@ -108,10 +119,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(arguments: argparse.Namespace) -> int:
-    from genbench import data, features, metrics, registry, suite, task_names
+    from genbench import claims, data, features, metrics, registry, suite, task_names
 
     sections = {
         "suites": {name: suite.parts(name)[0].description for name in suite.names()},
+        "claims": claims.describe(),
         "baselines": {f.name: f"{f.folder}: {f.summary}" for f in registry.families().values()},
         "tasks": task_names.describe(),
         "datasets": data.describe(),

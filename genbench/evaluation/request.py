@@ -113,8 +113,7 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
     default = spec.extractor if not spec.protocol else f"{spec.extractor}/{spec.protocol}"
     found: dict[tuple[str, features.Request | None], Job] = {}
     for text in spec.metrics:
-        name, at, other = text.partition("@")
-        network = other if at else default
+        name, _, other = text.partition("@")
         for member in metrics.expand(name):
             metric = metrics.find(member)
             if isinstance(metric, TaskMetric):
@@ -124,12 +123,22 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
                 )
             request = None
             if isinstance(metric, Metric):
-                given = files.get(network.split("/")[0], None if at else files.get(""))
-                request = features.parse(network, given, spec.dtype, spec.compile)
+                request = _network(metric, other, default, files, spec)
             job = Job(metric, request, _options(metric, spec.options, files.get(member)))
             found[member, request] = job
     _check_options(spec.options, [job.metric for job in found.values()])
     return list(found.values())
+
+
+def _network(
+    metric: Metric, named: str, default: str, files: Mapping[str, Path], spec: EvalSpec
+) -> features.Request:
+    """The network that a metric looks through, of NAME@EXTRACTOR and the default."""
+    network = metric.through(named, default)
+    if metric.extractor:  # it has no weights, and runs as it is
+        return features.parse(network)
+    given = files.get(network.split("/")[0], None if named else files.get(""))
+    return features.parse(network, given, spec.dtype, spec.compile)
 
 
 def _names(metric: Metric | PairMetric) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from genbench import differences, metrics
 from genbench.gate.bank import COUNTERS, Bank, BankRow, Known, mixed
+from genbench.gate.rule import Direction
 from genbench.record import Record, Timings
 from genbench.report.notes import reason
 from genbench.report.rows import Row, collect
@@ -88,7 +89,11 @@ def harvest(row: Row, margin: float | None = None) -> BankRow:
         )
     first = row.present[0]
     _of_one_kind(row, first)
-    scored = {spec.id: spec for spec in row.cells[0].metrics}
+    scored = {
+        spec.id: (spec, direction)
+        for spec in row.cells[0].metrics
+        if (direction := metrics.find(spec.name).direction) != "none"  # nothing can get worse
+    }
     if not scored:
         raise ConfigError(f"{row.label!r} cannot go into a bank: it has no metric")
     bare = first.model_copy(update={"scores": {}, "losses": {}, "timings": Timings()})
@@ -97,17 +102,17 @@ def harvest(row: Row, margin: float | None = None) -> BankRow:
         kind=row.kind,
         record=bare,
         sample_seeds=_sample_seeds(row.cells),
-        metrics={name: _known(row, spec) for name, spec in scored.items()},
+        metrics={name: _known(row, *known) for name, known in scored.items()},
         counters=_shared_counters(row),
         peak_bytes=max((r.counters.peak_bytes or 0 for r in row.present), default=0) or None,
         margin=margin,
     )
 
 
-def _known(row: Row, spec: MetricSpec) -> Known:
+def _known(row: Row, spec: MetricSpec, direction: Direction) -> Known:
     return Known(
         spec=spec,
-        direction=metrics.find(spec.name).direction,
+        direction=direction,
         values=_values(row, spec),
         weights=extractor(row.present[0], spec),
     )

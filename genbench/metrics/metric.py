@@ -149,7 +149,7 @@ class Metric:
     Attributes:
         name: Short name in metric ids, e.g. "fd".
         label: What tables print, e.g. "FD".
-        direction: Which values are better.
+        direction: Which values are better; "none" where neither high nor low ones are.
         needs: What it reads of the samples: names of `ARRAYS` and classes of `Sums`.
         reference: What it reads of the real images, () for a metric of the samples alone.
         score: The function; called by way of `metric(made, real)`, which checks its input.
@@ -158,11 +158,12 @@ class Metric:
             have on the command line, e.g. "prdc"; by default the metric's own name.
         options: Settings that change the value, with defaults.
         sized_by: The option, if any, that both sides must have as many images as: "subset_size".
+        extractor: The one extractor that it reads, whatever the others do; "" for any.
     """
 
     name: str
     label: str
-    direction: Literal["lower", "higher"]
+    direction: Literal["lower", "higher", "none"]
     needs: tuple[Any, ...]
     score: Callable[[FeatureSet, FeatureSet | None, Any], Score]
     reference: tuple[Any, ...] = ()
@@ -170,11 +171,25 @@ class Metric:
     group: str = ""
     options: type[Spec] = field(default=NoOptions)
     sized_by: str = ""
+    extractor: str = ""
 
     @property
     def reads(self) -> set[str]:
         """Those of `ARRAYS` that it needs, as they are or streamed into sums."""
         return {getattr(need, "reads", need) for need in self.needs}
+
+    def through(self, named: str, default: str) -> str:
+        """The extractor to take, of NAME@EXTRACTOR and the one that others take.
+
+        Raises:
+            ConfigError: For another one than the metric reads.
+        """
+        if self.extractor and named not in ("", self.extractor):
+            raise ConfigError(
+                f"metric {self.name!r} is of {self.extractor}, not of {named!r}; write "
+                f"{self.name} alone"
+            )
+        return self.extractor or named or default
 
     def fewest(self, options: Spec) -> int:
         """The fewest images that each side must have."""

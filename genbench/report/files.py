@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from genbench.report import aggregate_table, figures, page, page_aggregate, pictures
+from genbench.report import aggregate_table, claims, figures, page, page_aggregate, pictures
 from genbench.report.aggregate import Aggregate, aggregates
 from genbench.report.figures import Plot
 from genbench.report.forms import ENDINGS
 from genbench.report.page_pictures import Album
 from genbench.report.parts import split
+from genbench.report.several import Several
 from genbench.report.table import common, frame, leaderboard, part_frame
 from genbench.store import Store, atomic_write
 
@@ -68,7 +69,9 @@ def write(
         notes=common(parts, records) if several else (),
         beside={r.key for r in records if (out / "records" / f"{r.key}.json").is_file()},
     )
-    atomic_write(out / PAGE, page.render(folder, page_aggregate.section(over)).encode())
+    parts_of = store.parts if isinstance(store, Several) else (store,)
+    extra = [*page_aggregate.section(over), *claims.section([part.root for part in parts_of])]
+    atomic_write(out / PAGE, page.render(folder, extra).encode())
     return [*written, out / PAGE]
 
 

@@ -15,7 +15,7 @@ from genbench.report.text import clean, natural
 from genbench.spec import Cell, MetricSpec, canonical_json, content_key
 from genbench.stats import mean_interval
 
-__all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of"]
+__all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of", "header"]
 
 KINDS = {"gan": "GAN", "autoencoder": "VAE"}  # names for people; other kinds print as they are
 _FIRST = ("gan", "autoencoder", "diffusion")
@@ -46,12 +46,12 @@ class Column:
 
     @property
     def arrow(self) -> str:
-        """The better direction, or nothing for a metric that this version does not have."""
+        """The better direction; nothing where there is none, or this version lacks the metric."""
         return _describe(self.spec)[1]
 
     @property
     def better(self) -> Direction | None:
-        """The better direction in a word; None for a metric that this version does not have."""
+        """The better direction in a word; None where `arrow` is empty."""
         return next((word for word, arrow in _ARROWS.items() if arrow == self.arrow), None)
 
 
@@ -269,6 +269,11 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
     return [Column(spec, clean(header), clean(name)) for spec, header, name in found]
 
 
+def header(spec: MetricSpec) -> str:
+    """The head of a metric's column where nothing has to tell it from others."""
+    return clean(_header(spec, ()))
+
+
 def _describe(spec: MetricSpec) -> tuple[str, str]:
     """Label and arrow of a metric."""
     from genbench import metrics  # a scan of many modules, which only tables need
@@ -276,7 +281,7 @@ def _describe(spec: MetricSpec) -> tuple[str, str]:
     if spec.name not in metrics.groups():
         return spec.name, ""
     metric = metrics.find(spec.name)
-    return metric.label, _ARROWS[metric.direction]
+    return metric.label, "" if metric.direction == "none" else _ARROWS[metric.direction]
 
 
 def _parts(spec: MetricSpec) -> tuple[str, list[str]]:

@@ -79,7 +79,7 @@ def _metric(suite: Suite, wanted: str) -> MetricSpec:
         return MetricSpec(name=metric.name, reference=f"{suite.dataset}:test", **facts, **common)
     if "text" in metric.reads and suite.task != "caption":
         raise ConfigError(f"metric {name!r} is of captions; leave it out, or take task 'caption'")
-    facts = _network(name, extractor or suite.extractor, metric)
+    facts = _network(name, metric.through(extractor, suite.extractor), metric)
     if suite.n < metric.fewest(options):
         raise ConfigError(
             f"metric {name!r} needs n={metric.fewest(options)} or more, not n={suite.n}"

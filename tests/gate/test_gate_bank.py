@@ -164,3 +164,10 @@ def test_hostile_texts_of_records_are_inert(tmp_path, capsys) -> None:
     assert add(results, tmp_path / "b.json") == 2
     said = capsys.readouterr().err
     assert "\x1b" not in said and said.count("\n") == 1
+
+
+def test_a_metric_without_a_better_direction_is_not_banked(tmp_path) -> None:
+    sharp = FD.model_copy(update={"name": "high_frequency", "extractor": "pixels", "weights": ""})
+    both = [record(cell(seed=i, metrics=(sharp, FD)), 0.9, v) for i, v in enumerate(BANKED)]
+    row = Bank.read(bank(tmp_path, both)).row("vae")
+    assert list(row.metrics) == [FD.id]

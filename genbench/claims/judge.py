@@ -1,0 +1,176 @@
+"""From runs to verdicts: the values of a claim's rows, and what they say."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from genbench.claims.file import COUNTS
+from genbench.claims.paired import compared, together
+from genbench.claims.plan import Planned
+from genbench.claims.result import Judged
+from genbench.claims.runs import Runs
+from genbench.record import Record
+from genbench.spec import MetricSpec
+
+__all__ = ["judge"]
+
+
+class _Found(NamedTuple):
+    """What the runs say of one claim: records by row and seed, values, and what is missing."""
+
+    records: dict[str, dict[int, Record]]
+    values: dict[str, dict[int, float]]
+    missing: dict[str, str]
+
+
+def judge(planned: Planned, records: Iterable[Record], *, exact: bool) -> list[Judged]:
+    """The claims of a file in its order.
+
+    Args:
+        planned: The file and its cells.
+        records: Where their runs are looked for.
+        exact: Whether runs of today's code count alone; see `Runs`.
+    """
+    runs = Runs(records, exact=exact)
+    return [_judged(planned, name, runs) for name in planned.file.claims]
+
+
+def _judged(planned: Planned, name: str, runs: Runs) -> Judged:
+    claim = planned.file.claims[name]
+    metric, count = planned.metrics.get(claim.measure), COUNTS.get(claim.measure)
+    expected = planned.file.expected(name)
+    rows = list(dict.fromkeys(row for one in expected for row in one.rows))
+    found = _find(planned, rows, claim.measure, metric, runs)
+    stop = _unlike(found) if count is not None and count.timed else ""
+    exact, values = count is not None and count.exact, _repeated(planned, found)
+    links = []
+    for one in expected:
+        link = compared(one, values, exact=exact, links=len(expected))
+        lacking = "; ".join(found.missing[row] for row in one.rows if row in found.missing)
+        if not lacking and planned.references.issuperset(one.rows):
+            lacking = "references have no training seeds to judge by"
+        if lacking or stop:  # what failed is not missing by chance: no verdict without it
+            update = {"verdict": "INCONCLUSIVE", "reason": lacking or stop}
+            link = link.model_copy(update=update)
+        links.append(link)
+    return Judged(
+        file=planned.file.name,
+        claim=name,
+        **claim.model_dump(),
+        metric=metric,
+        verdict=together(links),
+        links=tuple(links),
+        values=found.values,
+        rows={row: _described(planned, row) for row in rows},
+        scale=_scale(planned, rows),
+        remarks=tuple(_remarks(planned, found, claim.measure)),
+    )
+
+
+# --- the runs ------------------------------------------------------------------------------------
+
+
+def _find(
+    planned: Planned, rows: Sequence[str], measure: str, metric: MetricSpec | None, runs: Runs
+) -> _Found:
+    found = _Found({}, {}, {})
+    for row in rows:
+        lacking, failed = [], ""
+        for cell in planned.cells[row]:
+            seed, record = cell.sample.train.seed, runs.find(cell, metric)
+            value = _value(record, measure, metric)
+            if record is not None and value is not None:
+                found.records.setdefault(row, {})[seed] = record
+                found.values.setdefault(row, {})[seed] = value
+            elif record is not None and record.error is not None:
+                error = record.error
+                failed = failed or f"{row} failed, seed {seed}: {error.stage}: {error.message}"
+            else:
+                lacking.append(str(seed))
+        if failed:
+            found.missing[row] = failed
+        elif lacking:
+            of = "" if row in planned.references else f" of seed {', '.join(lacking)}"
+            found.missing[row] = f"{row} has no run{of}"
+    return found
+
+
+def _value(record: Record | None, measure: str, metric: MetricSpec | None) -> float | None:
+    """The measure of a run, None where it has none."""
+    if record is None or record.status != "ok":
+        return None
+    if metric is not None:
+        return record.scores[metric.id].value
+    if measure == "ms_per_image":
+        return record.timings.ms_per_image
+    if measure == "train_seconds":
+        return record.timings.train
+    value: float | None = getattr(record.counters, measure)
+    return value
+
+
+def _repeated(planned: Planned, found: _Found) -> dict[str, dict[int, float]]:
+    """The values, with that of a reference at every training seed."""
+    values = found.values
+    trained = {s for row, v in values.items() if row not in planned.references for s in v}
+    return {
+        row: dict.fromkeys(trained or {0}, *mine.values()) if row in planned.references else mine
+        for row, mine in values.items()
+    }
+
+
+def _unlike(found: _Found) -> str:
+    """Why times cannot be compared; "" where they can."""
+    seen = [r.environment for mine in found.records.values() for r in mine.values()]
+    for what in ("machine", "device", "threads", "batch"):
+        if any(getattr(one, what) != getattr(seen[0], what) for one in seen):
+            return f"times of runs with another {what} cannot be compared"
+    return ""
+
+
+# --- what it was tested on -----------------------------------------------------------------------
+
+
+def _remarks(planned: Planned, found: _Found, measure: str) -> Iterable[str]:
+    """What a reader of the numbers must know."""
+    now = {row: cells[0].sample.train.version for row, cells in planned.cells.items()}
+    old = [
+        row
+        for row, mine in found.records.items()
+        if any(record.cell.sample.train.version != now[row] for record in mine.values())
+    ]
+    if old:
+        yield f"Runs of {', '.join(old)} are of other code than today's."
+    if fixed := [row for row in found.values if row in planned.references]:
+        yield f"{', '.join(fixed)}: one value, whose own uncertainty the interval does not hold."
+    if measure == "ms_per_image":
+        yield "Times are those of the runs; genbench speed times rows in turn, which is precise."
+
+
+def _described(planned: Planned, row: str) -> str:
+    """A row's family, and what it sets: "ddpm with sampler=ddim, eta=1.0"."""
+    of = planned.file.suite.rows[planned.file.rows.index(row)]
+    told = [f"{of.preset} preset"] if of.preset else []
+    told += [f"{name}={value}" for name, value in {**of.config, **of.options}.items()]
+    if of.budget is not None:
+        told.append(_budget(of.budget.limits))
+    if of.weights is not None:
+        told.append(f"{of.weights} weights")
+    return f"{of.baseline} with {', '.join(told)}" if told else of.baseline
+
+
+def _scale(planned: Planned, rows: Sequence[str]) -> str:
+    """Where the verdict holds: "digits, 600,000 images, n = 2,000"."""
+    suite = planned.file.suite
+    trained = [planned.cells[row][0].sample.train for row in rows]
+    budgets = " and ".join(dict.fromkeys(b for t in trained if (b := _budget(t.budget.limits))))
+    task = "" if suite.task == "unconditional" else suite.task
+    parts = [suite.dataset, task, budgets, f"n = {suite.n:,}"]
+    return ", ".join(part for part in parts if part)
+
+
+def _budget(limits: Mapping[str, float]) -> str:
+    """A budget in words: "600,000 images"."""
+    return " or ".join(
+        f"{value:,} {name}" if isinstance(value, int) else f"{value:,.4g} {name}"
+        for name, value in limits.items()
+    )
