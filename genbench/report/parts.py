@@ -1,4 +1,8 @@
-"""The tables of a folder: cells of one dataset and task stand in one, others are not compared."""
+"""The tables of a folder: cells of one dataset, task and kind of budget stand in one.
+
+Others are not compared: after equal images and after equal FLOPs are two tables. References, which
+have no budget, stand in both.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +11,12 @@ from functools import cached_property
 from genbench.record import Record
 from genbench.report.rows import Column, Row, collect, columns_of
 from genbench.report.text import clean, slug
-from genbench.spec import Cell, TrainSpec
+from genbench.spec import Cell
 
 __all__ = ["Part", "split"]
+
+
+_BUDGETS = {"flops": "training FLOPs", "seconds": "training time"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,8 @@ class Part:
     """What stands in one table.
 
     Attributes:
-        title: "paired:outline on scenes@32", or the dataset where a folder has one task only.
+        title: "paired:outline on scenes@32", or the dataset where a folder has one task only; with
+            the budget where a folder has several kinds.
         slug: The title as part of a file's name or an anchor; no two parts have the same.
         dataset: Its name.
         task: Its name.
@@ -57,9 +65,7 @@ def split(
         order: The plan; None takes the cells of all records.
         kinds: Kind by family name, for families of which no record is there yet.
     """
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in [record.cell for record in records] if order is None else order:
-        groups.setdefault(_place(cell), []).append(cell)
+    groups = _groups([record.cell for record in records] if order is None else order)
     titles = _titles(list(groups))
     told = {r.cell.sample.train.baseline: r.kind for r in records if r.kind}
     parts: list[Part] = []
@@ -79,19 +85,39 @@ def split(
     return sorted(parts, key=lambda part: part.title) if order is None else parts
 
 
-def _place(cell: Cell) -> tuple[str, str, str]:
-    train: TrainSpec = cell.sample.train
-    return train.dataset, train.task, train.data
+Place = tuple[str, str, str, tuple[str, ...]]  # dataset, task, its fingerprint, limits
 
 
-def _titles(places: Sequence[tuple[str, str, str]]) -> list[str]:
+def _groups(cells: Sequence[Cell]) -> dict[Place, list[Cell]]:
+    """The cells of each table."""
+    limits: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}
+    for cell in cells:
+        train = cell.sample.train
+        known = limits.setdefault((train.dataset, train.task, train.data), {})
+        if given := tuple(train.budget.limits):
+            known[given] = None
+    groups: dict[Place, list[Cell]] = {}
+    for cell in cells:
+        train = cell.sample.train
+        where = (train.dataset, train.task, train.data)
+        given = tuple(train.budget.limits)
+        for each in (given,) if given else tuple(limits[where]) or ((),):
+            groups.setdefault((*where, each), []).append(cell)
+    return groups
+
+
+def _titles(places: Sequence[Place]) -> list[str]:
     """A title for each; the data's fingerprint tells folders of one name apart."""
-    tasks = len({task for _, task, _ in places}) > 1
+    tasks = len({task for _, task, _, _ in places}) > 1
     titles = []
-    for dataset, task, data in places:
-        twins = sum(other[:2] == (dataset, task) for other in places) > 1
+    for dataset, task, data, limits in places:
+        same = [other for other in places if other[:2] == (dataset, task)]
         title = f"{task} on {dataset}" if tasks else dataset
-        titles.append(clean(f"{title} ({data[:8]})" if twins else title))
+        if len({other[2] for other in same}) > 1:
+            title += f" ({data[:8]})"
+        if len({other[3] for other in same}) > 1:
+            title += f", equal {' and '.join(_BUDGETS.get(name, name) for name in limits)}"
+        titles.append(clean(title))
     return titles
 
 

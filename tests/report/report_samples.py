@@ -34,12 +34,13 @@ def cell(
     options: dict[str, Any] | None = None,
     weights: Any = "raw",
     images: int | None = 60_000,
+    flops: float | None = None,
 ) -> Cell:
     train = TrainSpec(
         baseline=baseline,
         config=config or {},
         dataset=dataset,
-        budget=Budget(images=images),
+        budget=Budget(images=images, flops=flops),
         seed=seed,
         version="0123456789abcdef",
     )

@@ -149,6 +149,23 @@ def test_parts_are_named_by_what_differs() -> None:
     assert titles(*folders) == ["digits (aaaaaaaa)", "digits (cccccccc)"]
 
 
+def test_budgets_of_different_kinds_are_not_compared() -> None:
+    real = cell("real", images=None)
+    images, longer = cell("dcgan"), cell("vae", images=90_000)
+    flops = [cell(name, images=None, flops=1e12) for name in ("dcgan", "vae")]
+    planned = [images, longer, real, *flops]
+    found = split([record(c, 1.0) for c in planned], planned)
+    assert [(part.title, part.order) for part in found] == [
+        ("digits, equal images", (images, longer, real)),
+        ("digits, equal training FLOPs", (real, *flops)),
+    ]
+    assert [[row.label for row in part.rows] for part in found] == [
+        ["dcgan", "vae", "real"], ["dcgan", "vae", "real"],
+    ]  # fmt: skip
+    (alone,) = split([record(real, 1.0)], [real])
+    assert (alone.title, len(alone.records)) == ("digits", 1)
+
+
 def test_anchors_differ_and_are_plain() -> None:
     cells = [cell("dcgan", dataset=name) for name in ("a.b", "a-b", "A b", "\x1b[1m<é>")]
     slugs = [part.slug for part in split([], cells)]
