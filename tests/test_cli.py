@@ -36,7 +36,7 @@ def done(tmp_path_factory):
 def test_a_run_prints_the_table_and_where_the_pictures_are(done):
     _, out, ran = done
     for word in (
-        "VAE",
+        "autoencoder",
         "diffusion",
         "reference",
         "FD (digits-cnn)",

@@ -17,7 +17,7 @@ from genbench.stats import mean_interval
 
 __all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of", "header"]
 
-KINDS = {"gan": "GAN", "autoencoder": "VAE"}  # names for people; other kinds print as they are
+KINDS = {"gan": "GAN"}  # names for people; other kinds print as they are
 _FIRST = ("gan", "autoencoder", "diffusion")
 _ARROWS: dict[Direction, str] = {"lower": "↓", "higher": "↑"}
 

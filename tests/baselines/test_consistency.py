@@ -187,7 +187,7 @@ def step(m: Consistency, update: At, progress: float, seed: int = 0) -> dict[str
 
 
 def test_the_teacher_is_trained_first_then_left_alone() -> None:
-    m = make(mu=0.5)
+    m = make(mu=0.5, teacher_share=0.5)
     m.fit((Noise(0, range(9)).uniform(1, 8, 8) * 256).to(torch.uint8))
     update, places = At(m), {k: t.data_ptr() for k, t in m.state_dict().items()}
     assert [m.phase(p) for p in (0.0, 0.49, 0.5, 0.9)] == ["teacher"] * 2 + ["student"] * 2
@@ -232,7 +232,7 @@ def test_without_a_teacher_there_is_none() -> None:
 
 
 def test_with_mu_0_the_target_is_the_student() -> None:
-    m = make()
+    m = make(mu=0.0)
     step(m, At(m), 0.7)
     assert torch.equal(m.target, m._weights())
 
@@ -323,12 +323,12 @@ def test_settings_that_make_no_sense_are_refused(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("teacher", ["edm", "none"])
 def test_it_learns_one_image(teacher: str) -> None:
-    m = make(hidden=64, lr=4e-3, teacher=teacher, batch=32, s_1=10).train()
+    m = make(hidden=64, lr=4e-3, teacher=teacher, batch=32, s_1=10, mu=0.8).train()
     m.sigma_data.fill_(0.5)
     update = At(m)
     image = torch.where(Noise(3, [0]).uniform(1, 8, 8) < 0.5, -0.5, 0.5)
-    for i in range(100):
-        update.progress = i / 100
+    for i in range(120):
+        update.progress = i / 120
         m.step(image.expand(32, -1, -1, -1), Unconditional(), Noise(i, range(32)), update)
     with torch.no_grad():
         x = m.eval().sample(Unconditional(), Noise(0, range(16)))

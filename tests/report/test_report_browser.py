@@ -273,8 +273,8 @@ def test_the_text_filter(page: Page, well: Path) -> None:
 def test_the_kind_filter(page: Page, well: Path) -> None:
     page.open(well)
     boxes = {b.get_attribute("value"): b for b in page.all("#leaderboard input[type=checkbox]")}
-    assert list(boxes) == ["GAN", "VAE", "diffusion", "translation", "reference"]
-    for name in ("VAE", "diffusion", "translation", "reference"):
+    assert list(boxes) == ["GAN", "autoencoder", "diffusion", "translation", "reference"]
+    for name in ("autoencoder", "diffusion", "translation", "reference"):
         boxes[name].click()
     assert page.column("model") == ["dcgan", "cgan"]
     page.one("#leaderboard input[type=search]").send_keys("dcgan")

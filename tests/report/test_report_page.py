@@ -203,14 +203,14 @@ def test_summary_names_the_best_the_fastest_and_the_cheapest(well: Path) -> None
         for card in by_id(parse(well), "summary").all("div")
         if card.attributes.get("class") == "card"
     }
-    assert list(cards) == ["GAN", "VAE", "Diffusion", "Translation", "Reference"]
+    assert list(cards) == ["GAN", "Autoencoder", "Diffusion", "Translation", "Reference"]
     gan = cards["GAN"]
     # cgan is the mean of 9 and 11; its interval over two seeds is wide
     assert gan["Best FD (digits-cnn)"] == "cgan: 10 ± 13; intervals overlap with dcgan"
     assert gan["Fastest"] == "dcgan: 0.02 ms per image"
     assert gan["Cheapest training"] == "dcgan: 1 G FLOPs"
     assert cards["Diffusion"]["Cheapest training"] == "ddpm (ddim-10), ddpm (ddim-50): 8 G FLOPs"
-    assert cards["VAE"]["Best FD (digits-cnn)"] == "vae: 100.0 ± 1.0"
+    assert cards["Autoencoder"]["Best FD (digits-cnn)"] == "vae: 100.0 ± 1.0"
     assert cards["Translation"]["Best FD (digits-cnn)"] == "no score"
     assert cards["Reference"] == {"Best FD (digits-cnn)": "real: 0.5 ± 1.0"}
 

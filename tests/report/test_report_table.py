@@ -37,7 +37,7 @@ def test_rows_are_grouped_by_kind_and_keep_the_plan_inside() -> None:
     assert list(table["model"]) == ["dcgan", "cgan", "vae", "ddpm", "mine", "pix2pix", "real"]
     text = render(table, "text").splitlines()
     assert [line.split()[0] for line in text[1:8]] == [
-        *("GAN", "cgan", "VAE", "diffusion", "flow", "translation", "reference")
+        *("GAN", "cgan", "autoencoder", "diffusion", "flow", "translation", "reference")
     ]
 
 
