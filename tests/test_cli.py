@@ -122,7 +122,7 @@ MISTAKES = [
     (["run", "smoke", "--executor", "locl"], "unknown executor 'locl'; did you mean 'local'?"),
     (["run", "smoke", "data.root=/nowhere"], "data.root=/nowhere is not a folder"),
     (["run", "gone.toml"], "cannot read suite file gone.toml"),
-    (["run"], "name a suite: mnist, quick, smoke"),
+    (["run"], "name a suite: digits-zoo, mnist, mnist-zoo, quick, smoke"),
     (["run", "--cell", "abc"], "--cell needs --out"),
     (["report", "/nowhere"], "/nowhere holds no records"),
     (["doctor", "x=1"], "doctor takes data.root=PATH only"),
