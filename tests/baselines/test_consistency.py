@@ -272,9 +272,11 @@ def test_more_steps_add_the_noise_that_leads_to_the_level() -> None:
     assert [s for _, s in asked] == pytest.approx((80, 17.53, 2.515, 0.1698), rel=5e-4)
     for x, s in asked[1:]:  # the marginal of the data at that level
         assert x.var().item() == pytest.approx(S**2 + s**2, rel=0.05)
-    before = path(asked[2][0], asked[2][1])
-    z = (asked[3][0] - before) / math.sqrt(asked[3][1] ** 2 - EPSILON**2)
-    assert z.std().item() == pytest.approx(1, abs=0.02)
+    noise = Noise(0, range(n))
+    z = [noise.normal(1, 8, 8) for _ in range(4)][3]
+    added = asked[3][0] - path(asked[2][0], asked[2][1])
+    scale = (added * z).sum().item() / (z * z).sum().item()
+    assert scale == pytest.approx(math.sqrt(asked[3][1] ** 2 - EPSILON**2), rel=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])

@@ -299,6 +299,16 @@ def test_the_scale_of_the_data_is_measured_unless_given() -> None:
     torch.testing.assert_close(measured.denoise(y, torch.ones(1)), c_skip * y)
 
 
+def test_sampling_starts_from_noise_of_the_highest_level() -> None:
+    m = make().eval()
+    seen: list[Tensor] = []
+    m.net.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.no_grad():
+        m.sample(Unconditional(), Noise(0, range(3)), steps=3, sigma_max=7.0)
+    z = Noise(0, range(3)).normal(1, 8, 8)
+    torch.testing.assert_close(seen[0], 7 * z / math.hypot(7, 0.5))
+
+
 @pytest.mark.parametrize("steps", [1, 2, 18])
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_evaluations_are_counted(sampler: str, steps: int) -> None:

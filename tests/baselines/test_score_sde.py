@@ -340,6 +340,19 @@ def test_evaluations_are_counted(options: dict[str, Any], nfe: int) -> None:
 
 
 @every_equation
+@pytest.mark.parametrize("sampler", ["pc", "ode"])
+def test_sampling_starts_from_the_prior(name: str, sampler: str) -> None:
+    m = make(sde=name).eval()
+    seen: list[Tensor] = []
+    m.net.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.no_grad():
+        m.sample(Unconditional(), Noise(0, range(3)), sampler=sampler, steps=3)
+    z = Noise(0, range(3)).normal(1, 8, 8)
+    x, norm = m.sde.prior * z, float((m.sde.a(1.0) ** 2 + m.sde.s(1.0) ** 2).sqrt())
+    torch.testing.assert_close(seen[0], x / norm, rtol=1e-5, atol=1e-5)
+
+
+@every_equation
 def test_options_reach_the_sampler(name: str) -> None:
     m = make(sde=name).eval()
     for p in m.parameters():
