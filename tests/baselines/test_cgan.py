@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor, nn
 
 from baselines._nn.gan import d_loss, g_loss, init_normal, is_fake, is_real
@@ -25,18 +26,6 @@ def make(size: int = 8, channels: int = 1, classes: int = 4, **config: Any) -> C
 
 def z(n: int, nz: int = 8) -> Tensor:
     return Noise(0, range(n)).normal(nz)
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    progress = 0.0
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 # --- the shared losses and layers ----------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor, nn
 
 from baselines.gan.dcgan import DCGAN
@@ -15,18 +16,6 @@ from genbench.loop import Stepper
 def make(size: int = 16, channels: int = 1, **config: Any) -> DCGAN:
     torch.manual_seed(0)
     return DCGAN(DCGAN.Config(**config), DataSpec("any", channels, size))
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    progress = 0.0
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 @pytest.mark.parametrize("size", [8, 16, 28, 32, 64])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from steps import Losses
 from torch import Tensor
 
 from baselines._nn.blocks import UNet
@@ -42,18 +43,9 @@ def asked(m: DDPM) -> list[Tensor]:
 # --- training ------------------------------------------------------------------------------------
 
 
-class Keep:
-    """An `update` that keeps the loss."""
-
-    progress = 0.0
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.loss = loss.detach().item()
-
-
 @pytest.mark.parametrize("config", [{}, {"net": "unet", "attention": (4,)}])
 def test_an_untrained_network_answers_zero(config: dict[str, Any]) -> None:
-    m, update = make(**config), Keep()
+    m, update = make(**config), Losses()
     x = Noise(0, range(500)).uniform(1, 8, 8) * 2 - 1
     m.step(x, Unconditional(), Noise(1, range(500)), update)
     assert update.loss == pytest.approx(1.0, abs=5 * math.sqrt(2 / x.numel()))
@@ -61,7 +53,7 @@ def test_an_untrained_network_answers_zero(config: dict[str, Any]) -> None:
 
 
 def test_the_network_sees_the_forward_process() -> None:
-    m, update = make(), Keep()
+    m, update = make(), Losses()
     seen: list[tuple[Tensor, Tensor]] = []
     m.net.register_forward_pre_hook(lambda module, args: seen.append(args))
     n = 4000
@@ -257,7 +249,7 @@ def test_every_sampler_takes_every_kind_of_model(
     schedule: str, prediction: str, weighting: str, learned: bool
 ) -> None:
     kind = {"schedule": schedule, "prediction": prediction, "weighting": weighting}
-    m, update = answering(T=50, learn_variance=learned, **kind), Keep()
+    m, update = answering(T=50, learn_variance=learned, **kind), Losses()
     x = (Noise(0, range(9)).uniform(1, 8, 8) * 256).long() / 127.5 - 1
     logged = m.step(x, Unconditional(), Noise(1, range(9)), update)
     assert math.isfinite(update.loss) and ("bound" in logged) == learned

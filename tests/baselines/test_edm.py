@@ -8,12 +8,12 @@ import pytest
 import torch
 from mixture_oracle import THREE
 from pydantic import ValidationError
+from steps import Losses, learned
 from torch import Tensor
 
 from baselines._nn import diffusion, karras, samplers
 from baselines.diffusion.edm import EDM
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
-from genbench.loop import Stepper
 
 MU, S = 0.3, 0.5  # of Gaussian data
 SIGMA = torch.logspace(-3, 2, 11, dtype=torch.float64)
@@ -24,15 +24,6 @@ def make(size: int = 8, **config: Any) -> EDM:
     torch.manual_seed(0)
     small = {"hidden": 16, "depth": 1, "channels": 8} | config
     return EDM(EDM.Config(**small), DataSpec("any", 1, size))
-
-
-class Keep:
-    """An `update` that keeps the loss."""
-
-    progress = 0.0
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.loss = loss.detach().item()
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
@@ -267,7 +258,7 @@ def test_a_mixture_gets_its_weights_and_moments(name: str, steps: int, churn: fl
 
 
 def test_an_untrained_network_has_the_loss_1() -> None:
-    m, update = make(sigma_data=0.6), Keep()
+    m, update = make(sigma_data=0.6), Losses()
     x = 0.6 * Noise(0, range(2000)).normal(1, 8, 8)
     m.step(x, Unconditional(), Noise(1, range(2000)), update)
     assert update.loss == pytest.approx(1.0, abs=0.02)
@@ -277,7 +268,7 @@ def test_levels_of_training_are_log_normal() -> None:
     m, n = make(P_mean=-0.5, P_std=0.8), 4000
     times: list[Tensor] = []
     m.net.register_forward_pre_hook(lambda module, args: times.append(args[1]))
-    m.step(torch.zeros(n, 1, 8, 8), Unconditional(), Noise(2, range(n)), Keep())
+    m.step(torch.zeros(n, 1, 8, 8), Unconditional(), Noise(2, range(n)), Losses())
     log_sigma = math.log(0.002) + times[0] / 1000 * math.log(80 / 0.002)
     assert log_sigma.mean().item() == pytest.approx(-0.5, abs=5 * 0.8 / n**0.5)
     assert log_sigma.std().item() == pytest.approx(0.8, abs=0.05)
@@ -354,12 +345,4 @@ def test_options_that_make_no_sense_are_refused(given: dict[str, Any], message: 
 
 
 def test_it_learns_one_image() -> None:
-    m = make(hidden=64, lr=4e-3).train()
-    stepper = Stepper(m, EDM.Config())
-    image = torch.where(Noise(3, [0]).uniform(1, 8, 8) < 0.5, -0.5, 0.5)
-    for i in range(120):
-        m.step(image.expand(32, -1, -1, -1), Unconditional(), Noise(i, range(32)), stepper)
-    with torch.no_grad():
-        x = m.eval().sample(Unconditional(), Noise(0, range(16)), steps=9)
-    right = ((x > 0) == (image > 0)).float().mean().item()  # 0.5 by chance
-    assert right > 0.9
+    assert learned(make(hidden=64, lr=4e-3), steps=9) > 0.9

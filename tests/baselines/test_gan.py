@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor, nn
 
 from baselines._nn.gradient_penalty import r1, slope, tracked, wgan_gp
@@ -28,18 +29,6 @@ def make(size: int = 8, channels: int = 1, **config: Any) -> GAN:
 
 def images(n: int, *shape: int, seed: int = 0) -> Tensor:
     return torch.randn(n, *(shape or (1, 8, 8)), generator=torch.Generator().manual_seed(seed))
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    progress = 0.0
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 class Linear(nn.Module):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -31,18 +32,6 @@ FOUR = captions(
     "a red circle", "a blue square", "a red circle", "a small green star above a large red ring"
 )
 X = torch.linspace(-1, 1, 4 * 3 * 64).view(4, 3, 8, 8)
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    progress = 0.0
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 def losses(m: GANCLS, tokens: Tensor = FOUR, x: Tensor = X) -> dict[str, float]:

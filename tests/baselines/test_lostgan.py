@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor
 
 from baselines.layout.lostgan import ISLANorm, LostGAN, paste
@@ -30,18 +31,6 @@ def make(size: int = 16, channels: int = 3, kinds: int = 4, **config: Any) -> Lo
 
 def draws(m: LostGAN, n: int = 2) -> tuple[Tensor, Tensor]:
     return m.styles(Noise(0, range(n)))
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    progress = 0.0
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 # --- masks ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from steps import Losses
 from torch import Tensor, nn
 
 from baselines._nn.equalized import (
@@ -34,17 +35,6 @@ def make(size: int = 16, channels: int = 1, **config: Any) -> ProgressiveGAN:
 
 def images(n: int, *shape: int, seed: int = 0) -> Tensor:
     return torch.randn(n, *(shape or (1, 16, 16)), generator=torch.Generator().manual_seed(seed))
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    def __init__(self, progress: float = 0.0) -> None:
-        self.seen: dict[str, float] = {}
-        self.progress = progress
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 # --- layers --------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ import pytest
 import torch
 from mixture_oracle import THREE
 from pydantic import ValidationError
+from steps import Losses, learned
 from torch import Tensor
 
 from baselines._nn import diffusion, sde
 from baselines.diffusion.score_sde import ScoreSDE
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
-from genbench.loop import Stepper
 
 MU, S = 0.3, 0.5  # of Gaussian data
 EQUATIONS: dict[str, sde.SDE] = {"vp": sde.VP(), "subvp": sde.SubVP(), "ve": sde.VE(0.01, 5.0)}
@@ -24,15 +24,6 @@ def make(**config: Any) -> ScoreSDE:
     torch.manual_seed(0)
     small = {"hidden": 16, "depth": 1, "channels": 8} | config
     return ScoreSDE(ScoreSDE.Config(**small), DataSpec("any", 1, 8))
-
-
-class Keep:
-    """An `update` that keeps the loss."""
-
-    progress = 0.0
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.loss = loss.detach().item()
 
 
 def gaussian(name: str) -> sde.Epsilon:
@@ -300,7 +291,7 @@ def test_few_steps_stay_finite() -> None:
 
 @every_equation
 def test_an_untrained_network_has_the_loss_1(name: str) -> None:
-    m, update = make(sde=name), Keep()
+    m, update = make(sde=name), Losses()
     x = Noise(0, range(500)).uniform(1, 8, 8) * 2 - 1
     m.step(x, Unconditional(), Noise(1, range(500)), update)
     assert update.loss == pytest.approx(1.0, abs=5 * math.sqrt(2 / x.numel()))
@@ -311,7 +302,7 @@ def test_the_network_sees_the_forward_process_at_the_size_of_images(name: str) -
     m, n = make(sde=name), 4000
     seen: list[tuple[Tensor, Tensor]] = []
     m.net.register_forward_pre_hook(lambda module, args: seen.append(args))
-    m.step(torch.full((n, 1, 8, 8), 0.5), Unconditional(), Noise(2, range(n)), Keep())
+    m.step(torch.full((n, 1, 8, 8), 0.5), Unconditional(), Noise(2, range(n)), Losses())
     shown, t = seen[0][0].double(), (seen[0][1] / 999).double()
     assert t.mean().item() == pytest.approx(0.5, abs=5 * 0.29 / math.sqrt(n))
     assert 1e-5 <= t.min() < 0.01 and 0.99 < t.max() <= 1.0001
@@ -392,15 +383,7 @@ def test_what_makes_no_sense_is_refused(kind: Any, given: dict[str, Any], messag
 
 @every_equation
 def test_it_learns_one_image(name: str) -> None:
-    m = make(sde=name, hidden=64, lr=4e-3).train()
-    stepper = Stepper(m, ScoreSDE.Config())
-    image = torch.where(Noise(3, [0]).uniform(1, 8, 8) < 0.5, -0.5, 0.5)
-    for i in range(120):
-        m.step(image.expand(32, -1, -1, -1), Unconditional(), Noise(i, range(32)), stepper)
-    with torch.no_grad():
-        x = m.eval().sample(Unconditional(), Noise(0, range(16)), sampler="ode", steps=10)
-    right = ((x > 0) == (image > 0)).float().mean().item()  # 0.5 by chance
-    assert right > 0.8
+    assert learned(make(sde=name, hidden=64, lr=4e-3), sampler="ode", steps=10) > 0.8
 
 
 def test_times_are_exact_whatever_the_type() -> None:

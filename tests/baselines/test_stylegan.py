@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import Losses
 from torch import Tensor, nn
 
 from baselines.gan.stylegan import StyleGAN, mix
@@ -36,17 +37,6 @@ def images(n: int, *shape: int, seed: int = 0) -> Tensor:
 def sample(m: StyleGAN, n: int = 4, seed: int = 0, **options: Any) -> Tensor:
     with torch.no_grad():
         return m.eval().sample(Unconditional(), Noise(seed, range(n)), **options)
-
-
-class Losses:
-    """An `update` that keeps the losses and changes nothing."""
-
-    def __init__(self, progress: float = 0.0) -> None:
-        self.seen: dict[str, float] = {}
-        self.progress = progress
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.seen[name] = float(loss.detach())
 
 
 # --- the generator -------------------------------------------------------------------------------
