@@ -64,6 +64,16 @@ def test_changes(tmp_path):
     assert [m.id for m in changed[0].metrics] == ["is@digits-cnn/n16"]
 
 
+def test_a_limit_keeps_the_first_rows_and_changes_nothing_in_them(tmp_path):
+    path = suite_file(tmp_path, [f'baseline = "{name}"' for name in ("vae", "dcgan", "noise")])
+    whole = cells(path, "seeds=0,1")
+    assert cells(path, "seeds=0,1", "limit=2") == whole[:4]
+    assert cells(path, "limit=2", "baseline=dcgan,noise,vae") == cells(path, "baseline=vae,dcgan")
+    assert cells(path, "seeds=0,1", "limit=9") == whole
+    with pytest.raises(ConfigError, match="limit: .*greater than or equal to 1"):
+        cells(path, "limit=0")
+
+
 def test_a_row_can_have_its_own_budget_and_weights(tmp_path):
     row = 'baseline = "ddpm"\nweights = "raw"\nbudget = { steps = 3 }'
     (cell,) = cells(suite_file(tmp_path, [row]))

@@ -29,6 +29,7 @@ from genbench.suite import Row, Suite
 __all__ = ["COUNTS", "Claim", "ClaimFile", "Count", "describe", "load", "names", "select"]
 
 SEEDS = [0, 1, 2]  # training seeds, unless a file says otherwise
+_OF_TABLES = {"optional", "limit"}  # what only suites have: claims need every row
 
 
 class Count(NamedTuple):
@@ -181,7 +182,7 @@ def load(name: str, changes: Sequence[str] = ()) -> ClaimFile:
     """
     content = _content(name)
     where = f"claims {content['name']!r}"
-    valid = {*Suite.model_fields, "claims"} - {"optional"}
+    valid = {*Suite.model_fields, "claims"} - _OF_TABLES
     for key in content:
         if key not in valid:
             raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, valid)}")
@@ -221,7 +222,7 @@ def _content(name: str) -> dict[str, Any]:
 def _suite(content: dict[str, Any], named: _Named, changes: Sequence[str], where: str) -> Suite:
     """The rows as a suite with every metric that a claim needs."""
     for change in changes:
-        if change.partition("=")[0] in ("baseline", "rows", "metrics", "optional"):
+        if change.partition("=")[0] in {"baseline", "rows", "metrics", *_OF_TABLES}:
             raise ConfigError(
                 f"{where}: {change!r} would take rows or measures away from claims; name the "
                 "claims that you want, as FILE/CLAIM"

@@ -89,15 +89,17 @@ def _parser() -> argparse.ArgumentParser:
         help="run a suite: train, sample, score, print the table",
         description="Runs what is missing of a suite and prints its table. A run that was stopped "
         "goes on where it was; what is done is skipped.",
-        epilog="changes: n=64  budget.images=100000  seeds=0,1  baseline=vae,ddpm  ddpm.lr=1e-3  "
-        "data.root=PATH",
+        epilog="changes: n=64  limit=3  budget.images=100000  seeds=0,1  baseline=vae,ddpm  "
+        "ddpm.lr=1e-3  data.root=PATH",
     )
     run.add_argument("suite", nargs="?", help="a suite's name, or a path ending in .toml")
     run.add_argument("changes", nargs="*", metavar="key=value", help="changes to the suite")
     run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
     running.add_options(run)
-    run.add_argument("--limit", type=count, metavar="N", help="at most N samples for each row")
+    run.add_argument(
+        "--limit", type=count, metavar="N", help="the first N rows of every part; as limit=N"
+    )
     run.set_defaults(command=_run)
 
     scoring, timing = evaluate.add_parser(verbs), speed.add_parser(verbs)
@@ -202,10 +204,9 @@ def _planned(
     if arguments.suite is None:
         raise ConfigError(f"name a suite: {', '.join(suite.names())}, or a path ending in .toml")
     name = Path(arguments.suite).stem
-    loaded = suite.parts(arguments.suite, changes)
     if arguments.limit is not None:
-        n = arguments.limit
-        loaded = [part.model_copy(update={"n": min(n, part.n)}) for part in loaded]
+        changes = [*changes, f"limit={arguments.limit}"]
+    loaded = suite.parts(arguments.suite, changes)
     store = Store(arguments.out or Path("runs") / name, warn)
     cells = [cell for part in loaded if _at_hand(part, root) for cell in suite.plan(part, root)]
     store.put_plan(name, cells)

@@ -63,6 +63,7 @@ class Suite(Spec):
         reference: The split that distances are measured to.
         budget: When training ends, for every row.
         rows: What is compared.
+        limit: At most so many of the rows, the first ones; their numbers stay what they are.
         optional: Whether it is left out where its dataset is not at hand.
     """
 
@@ -79,6 +80,7 @@ class Suite(Spec):
     reference: str = "train"
     budget: Budget
     rows: tuple[Row, ...]
+    limit: int | None = Field(None, ge=1)
     optional: bool = False
 
 
@@ -93,9 +95,10 @@ def names() -> list[str]:
 def load(name: str, changes: list[str] | None = None) -> Suite:
     """A suite by name or path, or one part as SUITE/PART, with `key=value` changes.
 
-    A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`), `baseline=a,b`
-    for the rows of these families alone, or `FAMILY.FIELD=value` for a setting or sampling option
-    of a family, or `FAMILY.preset=paper` for many settings at once.
+    A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`, `limit=3` for the
+    first three rows), `baseline=a,b` for the rows of these families alone, or `FAMILY.FIELD=value`
+    for a setting or sampling option of a family, or `FAMILY.preset=paper` for many settings at
+    once.
 
     Raises:
         ConfigError: For unknown suites and keys, with the nearest valid ones.

@@ -41,7 +41,7 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
     scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
-        for row in suite.rows
+        for row in suite.rows[: suite.limit]
         for seed in suite.seeds
     ]
     return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed

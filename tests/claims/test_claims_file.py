@@ -88,7 +88,7 @@ def test_a_file_is_a_suite_with_named_rows(tmp_path):
 
 
 def test_what_a_claim_needs_may_not_be_taken_away(tmp_path):
-    for change in ("baseline=vae", "metrics=is"):
+    for change in ("baseline=vae", "metrics=is", "limit=1"):
         with pytest.raises(ConfigError, match="name the claims that you want, as FILE/CLAIM"):
             loaded(tmp_path, changes=[change])
 
