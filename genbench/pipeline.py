@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,6 +78,14 @@ def _failure(
     return Record(
         key=cell.key, cell=cell, kind=kind, status=status, error=failure, finished=_now()
     )
+
+
+def _last_losses(info: Mapping[str, Any]) -> dict[str, float]:
+    """The last value of everything that was logged in a training, in whichever phase of it."""
+    found: dict[str, float] = {}
+    for point in (*info["history"], info["losses"]):
+        found |= {name: loss for name, loss in point.items() if name not in ("point", "images")}
+    return found
 
 
 def _now() -> str:
@@ -168,7 +176,7 @@ class _Run:
             ),
             environment=environment(self.runtime.device, made.info["batch"], self.hashes),
             data=trained.info["notes"],
-            losses=trained.info["losses"],
+            losses=_last_losses(trained.info),
             finished=_now(),
         )
 

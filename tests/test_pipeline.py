@@ -37,6 +37,8 @@ def mine(tmp_path, monkeypatch):
     """Families that misbehave, found by an entry point."""
     families = {
         "good": toy("Good"),
+        "phased": toy("Phased", step="if update.progress < 0.5: update('net', loss);"
+        " return {'first': loss}"),
         "raises": toy("Raises", step='raise KeyError("lost")'),
         "nans": toy("Nans", step="loss = loss * float('nan')"),
         "nansample": toy("NanSample", sample="x = x * float('nan')"),
@@ -109,6 +111,13 @@ def test_a_damaged_file_is_reported_and_redone(done, tmp_path, stage):
     record = run_cell(todo[0], store, Runtime(out=tmp_path, device="cpu"))
     assert record.scores == records[0].scores
     assert said and all(f"{stage} file" in message for message in said)
+
+
+def test_a_record_has_the_last_losses_of_every_phase(tmp_path, mine):
+    (cell,) = cells(suite_file(tmp_path, ['baseline = "phased"']))
+    _, (record,) = run_inline(tmp_path / "out", [cell])
+    assert record.losses.keys() == {"first", "mse"}
+    assert record.losses["first"] > record.losses["mse"] > 0
 
 
 def test_failures_are_records_and_the_others_finish(tmp_path, mine):

@@ -26,7 +26,18 @@ from genbench.claims import expectation
 from genbench.spec import ConfigError, Spec, nearest, parse
 from genbench.suite import Row, Suite
 
-__all__ = ["COUNTS", "Claim", "ClaimFile", "Count", "describe", "load", "names", "select"]
+__all__ = [
+    "COUNTS",
+    "LOSS",
+    "Claim",
+    "ClaimFile",
+    "Count",
+    "count",
+    "describe",
+    "load",
+    "names",
+    "select",
+]
 
 SEEDS = [0, 1, 2]  # training seeds, unless a file says otherwise
 _OF_TABLES = {"optional", "limit"}  # what only suites have: claims need every row
@@ -53,6 +64,14 @@ COUNTS = {
     "ms_per_image": Count("ms/image", timed=True),
     "train_seconds": Count("train s", timed=True),
 }
+LOSS = "loss."  # before the name of what a family logs in training, e.g. loss.perplexity
+
+
+def count(measure: str) -> Count | None:
+    """What `measure` is if it is no metric, else None."""
+    if measure.startswith(LOSS):
+        return Count(measure.removeprefix(LOSS))
+    return COUNTS.get(measure)
 
 
 class Claim(Spec):
@@ -61,7 +80,8 @@ class Claim(Spec):
     Attributes:
         statement: One sentence.
         source: Who says so: a paper with its arXiv number, or the lecture notes.
-        measure: A metric, as a suite names it, or one of `COUNTS`.
+        measure: A metric, as a suite names it; one of `COUNTS`; or `loss.NAME`, the last value of
+            what the family logs as NAME in training.
         expect: What the rows should do by that measure; see `expectation`.
         published: Figures of the source, with their data, where they were read there.
     """
@@ -227,7 +247,7 @@ def _suite(content: dict[str, Any], named: _Named, changes: Sequence[str], where
                 f"{where}: {change!r} would take rows or measures away from claims; name the "
                 "claims that you want, as FILE/CLAIM"
             )
-    needed = [c.measure for c in named.claims.values() if c.measure not in COUNTS]
+    needed = [c.measure for c in named.claims.values() if count(c.measure) is None]
     rest = {key: value for key, value in content.items() if key not in _Named.model_fields}
     rest["rows"] = [row.model_dump(exclude_unset=True) for row in named.rows.values()]
     rest["metrics"] = list(dict.fromkeys([*content.get("metrics", ()), *needed]))
@@ -259,11 +279,13 @@ def _check_claims(file: ClaimFile, where: str) -> None:
             used |= {row for one in file.expected(name) for row in one.rows}
         except ConfigError as error:
             raise ConfigError(f"{inside}: {error}") from None
+        if count(claim.measure) is not None:
+            continue
         head = claim.measure.partition("@")[0]
         valid = {*metrics.groups(), *COUNTS}
         if head not in valid:
             raise ConfigError(f"{inside}: unknown measure {head!r}; {nearest(head, valid)}")
-        members = [] if claim.measure in COUNTS else metrics.expand(head)
+        members = metrics.expand(head)
         if len(members) > 1 and head not in members:
             raise ConfigError(
                 f"{inside}: {head!r} are {len(members)} metrics; name one: {', '.join(members)}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from genbench.claims.file import COUNTS
+from genbench.claims.file import LOSS, count
 from genbench.claims.paired import compared, together
 from genbench.claims.plan import Planned
 from genbench.claims.result import Judged
@@ -36,12 +36,12 @@ def judge(planned: Planned, records: Iterable[Record], *, exact: bool) -> list[J
 
 def _judged(planned: Planned, name: str, runs: Runs) -> Judged:
     claim = planned.file.claims[name]
-    metric, count = planned.metrics.get(claim.measure), COUNTS.get(claim.measure)
+    metric, counted = planned.metrics.get(claim.measure), count(claim.measure)
     expected = planned.file.expected(name)
     rows = list(dict.fromkeys(row for one in expected for row in one.rows))
     found = _find(planned, rows, claim.measure, metric, runs)
-    stop = _unlike(found) if count is not None and count.timed else ""
-    exact, values = count is not None and count.exact, _repeated(planned, found)
+    stop = _unlike(found) if counted is not None and counted.timed else ""
+    exact, values = counted is not None and counted.exact, _repeated(planned, found)
     links = []
     for one in expected:
         link = compared(one, values, exact=exact, links=len(expected))
@@ -84,6 +84,9 @@ def _find(
             elif record is not None and record.error is not None:
                 error = record.error
                 failed = failed or f"{row} failed, seed {seed}: {error.stage}: {error.message}"
+            elif record is not None and record.status == "ok" and measure.startswith(LOSS):
+                there = ", ".join(record.losses) or "nothing"
+                failed = failed or f"{row} has no {measure}: its family logs {there}"
             else:
                 lacking.append(str(seed))
         if failed:
@@ -104,6 +107,8 @@ def _value(record: Record | None, measure: str, metric: MetricSpec | None) -> fl
         return record.timings.ms_per_image
     if measure == "train_seconds":
         return record.timings.train
+    if measure.startswith(LOSS):
+        return record.losses.get(measure.removeprefix(LOSS))
     value: float | None = getattr(record.counters, measure)
     return value
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genbench import registry, suite
-from genbench.claims.file import COUNTS, ClaimFile
+from genbench.claims.file import ClaimFile, count
 from genbench.record import Record
 from genbench.spec import Cell, ConfigError, MetricSpec
 
@@ -55,7 +55,7 @@ def plan(file: ClaimFile, data_root: Path | None = None) -> Planned:
 def _metrics(file: ClaimFile, data_root: Path | None) -> dict[str, MetricSpec]:
     """The spec of every measure that is a metric."""
     found = {}
-    for measure in {c.measure for c in file.claims.values()} - COUNTS.keys():
+    for measure in {c.measure for c in file.claims.values() if count(c.measure) is None}:
         update = {"metrics": (measure,), "rows": file.suite.rows[:1]}
         specs = suite.plan(file.suite.model_copy(update=update), data_root)[0].metrics
         # a group may have the name of one of its members

@@ -143,6 +143,26 @@ def test_counts_and_times(tmp_path):
     assert told[1].links[0].reason == "times of runs with another batch cannot be compared"
 
 
+def test_what_a_family_logs_can_be_measured(tmp_path):
+    text = BODY.replace('measure = "fd"', 'measure = "loss.kl"', 1)
+    text = text.replace('measure = "fd"', 'measure = "loss.perplexity"', 1)
+    planned = claims.plan(claims.load(write_file(tmp_path, text)))
+    assert set(planned.metrics) == {"fd"}
+    values = {"vae": (5.0, 5.1, 4.9), "wide": (3.0, 3.1, 2.9)}
+    records = [
+        ok(cell, 1.0, losses={"kl": value, "reconstruction": 9.0})
+        for row, mine in values.items()
+        for cell, value in zip(planned.cells[row], mine, strict=True)
+    ]
+    kl, perplexity, _ = claims.judge(planned, records, exact=True)
+    assert kl.verdict == "REPRODUCED" and kl.values["wide"] == {0: 3.0, 1: 3.1, 2: 2.9}
+    assert perplexity.verdict == "INCONCLUSIVE"
+    assert perplexity.links[0].reason == (
+        "wide has no loss.perplexity: its family logs kl, reconstruction; "
+        "vae has no loss.perplexity: its family logs kl, reconstruction"
+    )
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
