@@ -132,8 +132,8 @@ def match(row: "Row") -> float | None:
     """The published FID on CIFAR-10 for a row's sampler and step count, or None.
 
     DDIM is matched by eta; DDPM with the posterior variance is DDIM with eta = 1, with the large
-    one it is the paper's sigma-hat. Other solvers are in neither paper. The spacing is left out
-    of account: the paper's is quadratic.
+    one it is the paper's sigma-hat. A learned variance and other solvers are in neither paper.
+    The spacing is left out of account: the paper's is quadratic.
     """
     eta = _eta(row)
     return None if eta is None else _figures().get((*eta, row.steps))
@@ -146,7 +146,7 @@ def ratio(row: "Row") -> float | None:
 
 
 def _eta(row: "Row") -> tuple[str, float] | None:
-    if row.sampler == "ddpm":
+    if row.sampler == "ddpm" and row.variance != "learned":
         return ("large" if row.variance == "large" else "", 1.0)
     if row.sampler == "ddim" and row.eta is not None:
         return "", row.eta

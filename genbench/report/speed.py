@@ -14,7 +14,7 @@ from genbench.report.curves import Picture, draw
 from genbench.report.notes import CAPTION
 from genbench.report.speed_grid import by_noise
 from genbench.report.speed_notes import notes
-from genbench.report.speed_rows import Metric, front, labels, metrics, quality
+from genbench.report.speed_rows import Metric, front, labels, metrics, quality, variance
 from genbench.report.table import Format
 from genbench.report.text import DASH, clean, compact, latex, markdown, measured
 from genbench.spec import ConfigError, nearest
@@ -182,9 +182,8 @@ def _ways(result: "SpeedResult") -> Table:
     if all(row.sampler is None for row in rows):
         return {"model": labels(result)}
     named = [clean(r.sampler or result.sample.train.baseline) for r in rows]
-    large = [" large" if r.variance == "large" else "" for r in rows]
     return {
-        "sampler": [name + more for name, more in zip(named, large, strict=True)],
+        "sampler": [name + variance(row) for name, row in zip(named, rows, strict=True)],
         "spacing": [_spacing(r) or DASH for r in rows],
         "steps": [str(r.steps) for r in rows],
         "eta": [DASH if r.eta is None else f"{r.eta:g}" for r in rows],

@@ -12,7 +12,7 @@ from genbench.spec import Cell, MetricSpec
 if TYPE_CHECKING:
     from genbench.speed.result import Row, SpeedResult
 
-__all__ = ["Metric", "front", "labels", "metrics", "pareto", "quality", "series"]
+__all__ = ["Metric", "front", "labels", "metrics", "pareto", "quality", "series", "variance"]
 
 
 class Metric(NamedTuple):
@@ -62,10 +62,14 @@ def series(result: "SpeedResult") -> list[tuple[str, str]]:
         name = row.sampler or result.sample.train.baseline
         if row.sampler == "ddim" and row.eta:
             name += f" eta {row.eta:g}"
-        if row.variance == "large":
-            name += " large"
+        name += variance(row)
         found.append((clean(name), clean(_spacing(row)) if several and row.sampler else ""))
     return found
+
+
+def variance(row: "Row") -> str:
+    """What tells a variance of DDPM's noise from the usual one, as " large"."""
+    return "" if row.variance in (None, "posterior") else f" {clean(row.variance)}"
 
 
 def _spacing(row: "Row") -> str:

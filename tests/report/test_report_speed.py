@@ -197,11 +197,13 @@ def test_skewed_intervals_show_their_ends_and_falls_their_sign() -> None:
     assert "20.0 [19.0, 22.0]" in text and "-0.40 ± 0.30" in text
 
 
-def test_large_variance_is_told_apart() -> None:
-    rows = [row("ddpm", 50, eta=1.0, variance=v, fd=2.0) for v in ("posterior", "large")]
+def test_variances_are_told_apart() -> None:
+    kinds = ("posterior", "large", "learned")
+    rows = [row("ddpm", 50, eta=1.0, variance=v, fd=2.0) for v in kinds]
     text = speed.render(result(*rows), "text").splitlines()
-    assert text[1].startswith("ddpm ") and text[2].startswith("ddpm large ")
+    assert [line.split("  ")[0] for line in text[1:4]] == ["ddpm", "ddpm large", "ddpm learned"]
     assert "8.01" in text[1] and "32.72" in text[2]
+    assert "8.01" not in text[3] and "32.72" not in text[3]  # DDIM's paper has no such row
 
 
 def test_ratios_stand_beside_the_published_ones() -> None:
