@@ -30,6 +30,7 @@ from baselines._nn import denoising, karras
 from genbench import api
 
 EPSILON = 0.002  # the lowest level
+SECOND = 0.821  # the level of the second of two evaluations on CIFAR-10 (arXiv 2310.14189)
 
 
 class Consistency(api.Baseline[api.Unconditional]):
@@ -68,8 +69,8 @@ class Consistency(api.Baseline[api.Unconditional]):
         """Sampling options.
 
         Attributes:
-            steps: Evaluations of the network, 1 and more. The levels are those of EDM's grid from
-                80 to 0.002 with one more step, without its last: 80; 80, 2.5; 80, 9.7, 0.47; ...
+            steps: Evaluations of the network, 1 and more. The first is at 80, the last at 0.821,
+                others between them on EDM's grid: 80; 80, 0.821; 80, 11.7, 0.821; ...
             clip: Clamp every answer to [-1, 1].
         """
 
@@ -223,7 +224,7 @@ class Consistency(api.Baseline[api.Unconditional]):
     def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
         """f of noise; with more steps, noise is added to the answer and f asked again."""
         o = self.Options(**options)
-        first, *rest = karras.sigmas(o.steps + 1, low=EPSILON, clean=False)[:-1]
+        first, *rest = karras.sigmas(o.steps, low=SECOND, clean=False)
         x = self._answer(first * noise.normal(*self.shape), first, o.clip)
         for sigma in rest:
             z = noise.normal(*self.shape)
