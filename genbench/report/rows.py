@@ -209,7 +209,8 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
         flat = [facts(cells[i]) for i in same]
         names = [n for n in dict.fromkeys(n for f in flat for n in f) if _differ(n, flat)]
         for i, fact in zip(same, flat, strict=True):
-            parts = base[i][1] + [_fact(name, fact.get(name)) for name in names]
+            told = [name for name in names if not _no_limit(name, fact.get(name))]
+            parts = base[i][1] + [_fact(name, fact.get(name)) for name in told]
             labels[i] = _compose(base[i][0], parts, on[i])
     for same in _repeated(labels):
         for i in same:  # e.g. options that differ beyond the digits that are shown
@@ -226,6 +227,11 @@ def _repeated(labels: Sequence[str]) -> list[list[int]]:
 
 def _differ(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
     return len({canonical_json(f.get(name)) for f in flat}) > 1
+
+
+def _no_limit(name: str, value: Any) -> bool:
+    """Whether it is a limit that a budget does not have: the one that it has says enough."""
+    return name.startswith("budget.") and value is None
 
 
 def _fact(name: str, value: Any) -> str:

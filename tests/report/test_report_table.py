@@ -106,6 +106,10 @@ def test_labels_show_what_differs_and_nothing_else() -> None:
         "dcgan (budget.images=1000)",
         "dcgan (budget.images=2000)",
     ]
+    assert labels(cell("dcgan", images=1000), cell("dcgan", images=None, flops=2e12)) == [
+        "dcgan (budget.images=1000)",
+        "dcgan (budget.flops=2e+12)",
+    ]
 
 
 def test_labels_show_the_dataset_when_there_are_several() -> None:
