@@ -14,6 +14,7 @@ import pytest
 from toys import content, environment, genbench, package, suite_file, toy
 
 from genbench import cli
+from genbench.spec import ConfigError
 from genbench.store import Store
 
 ROWS = [
@@ -148,6 +149,31 @@ def test_numbers_that_make_no_sense_are_refused(flag, value, capsys):
         cli.main(["run", "smoke", flag, value])
     assert stop.value.code == 2
     assert repr(value) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "threads", "slots"),
+    [
+        ([], 2, 3),
+        (["--slots", "1"], 2, 1),
+        (["--threads", "4"], 4, 1),
+        (["--threads", "4", "--slots", "2"], 4, 2),
+    ],
+)
+def test_a_suite_sets_threads_and_fills_the_cores(given, threads, slots, tmp_path, monkeypatch):
+    seen = []
+
+    def make(name, store, runtime, watch, slots):
+        seen.append((runtime.threads, slots))
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("genbench.executors.make", make)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    path = suite_file(tmp_path, ROWS[2:])
+    out = ["--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert cli.main(["run", str(path), *out]) == 2
+    assert cli.main(["run", str(path), "threads=2", *out, *given]) == 2
+    assert seen == [(0, 1), (threads, slots)]
 
 
 def test_changes_may_stand_behind_options(tmp_path, capsys):

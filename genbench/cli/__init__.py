@@ -207,6 +207,7 @@ def _planned(
     if arguments.limit is not None:
         changes = [*changes, f"limit={arguments.limit}"]
     loaded = suite.parts(arguments.suite, changes)
+    running.settle(arguments, loaded)
     store = Store(arguments.out or Path("runs") / name, warn)
     cells = [cell for part in loaded if _at_hand(part, root) for cell in suite.plan(part, root)]
     store.put_plan(name, cells)

@@ -67,6 +67,7 @@ def _claims(arguments: argparse.Namespace) -> int:
     store = folder(out) if arguments.no_run else Store(out, say)
     planned = [claims.plan(file, root) for file in chosen]
     cells = list({c.key: c for part in planned for c in part.all}.values())
+    running.settle(arguments, [file.suite for file in chosen])
     if not arguments.no_run and not _run(arguments, store, cells, root):
         return INTERRUPTED
     records = store.records()

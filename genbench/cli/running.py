@@ -1,15 +1,20 @@
 """What commands that run cells share: their options, the circumstances, the loop over records."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genbench.cli.common import count, say
 from genbench.runtime import Runtime
 from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
 
-__all__ = ["add_options", "run", "runtime", "seconds"]
+if TYPE_CHECKING:
+    from genbench.suite import Suite
+
+__all__ = ["add_options", "run", "runtime", "seconds", "settle"]
 
 
 def seconds(text: str) -> float:
@@ -26,8 +31,14 @@ def seconds(text: str) -> float:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare how cells are run."""
     parser.add_argument("--executor", default="local", metavar="inline|local")
-    parser.add_argument("--slots", type=count, default=1, help="cells at the same time (local)")
-    parser.add_argument("--threads", type=count, help="CPU threads of a cell (default: all)")
+    parser.add_argument(
+        "--slots",
+        type=count,
+        help="cells at the same time (local; default: 1, or all cores where a suite sets threads)",
+    )
+    parser.add_argument(
+        "--threads", type=count, help="CPU threads of a cell (default: the suite's, or all)"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
         "--batch", type=count, default=256, help="images sampled or scored at once"
@@ -40,6 +51,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="least time between two checkpoints of a training",
     )
+
+
+def settle(arguments: argparse.Namespace, suites: "Sequence[Suite]") -> None:
+    """Fill in the threads and slots that were not given, where a suite sets threads."""
+    import torch
+
+    threads = min((suite.threads for suite in suites if suite.threads), default=None)
+    if arguments.threads is not None or threads is None:
+        return
+    arguments.threads = threads
+    gpu = arguments.device != "cpu" and torch.cuda.is_available()
+    if arguments.slots is None and not gpu:
+        arguments.slots = max(1, (os.cpu_count() or 1) // threads)
 
 
 def runtime(arguments: argparse.Namespace, store: Store, data_root: Path | None) -> Runtime:
@@ -90,7 +114,7 @@ def run(
     from genbench.executors import make
 
     with Console(list(cells), len(todo)) as console:
-        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots)
+        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots or 1)
         try:
             for record in executor.run(todo):
                 console.finished(record)

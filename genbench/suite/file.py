@@ -65,6 +65,8 @@ class Suite(Spec):
         rows: What is compared.
         limit: At most so many of the rows, the first ones; their numbers stay what they are.
         optional: Whether it is left out where its dataset is not at hand.
+        threads: CPU threads of a cell where the command does not say: sums are rounded by how
+            threads share them, so that the same bits need the same number.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Suite(Spec):
     rows: tuple[Row, ...]
     limit: int | None = Field(None, ge=1)
     optional: bool = False
+    threads: int | None = Field(None, ge=1)
 
 
 def names() -> list[str]:
