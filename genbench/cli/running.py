@@ -55,11 +55,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def settle(arguments: argparse.Namespace, suites: "Sequence[Suite]") -> None:
     """Fill in the threads and slots that were not given, where a suite sets threads."""
-    import torch
-
     threads = min((suite.threads for suite in suites if suite.threads), default=None)
     if arguments.threads is not None or threads is None:
         return
+    import torch  # takes a second, and most suites set no threads
+
     arguments.threads = threads
     gpu = arguments.device != "cpu" and torch.cuda.is_available()
     if arguments.slots is None and not gpu:

@@ -121,7 +121,7 @@ def test_features_do_not_depend_on_the_batch(both, ours):
 
 
 def test_equals_pytorch_fid(inception_weights, monkeypatch):
-    state = torch.load(inception_weights)
+    state = torch.load(inception_weights, weights_only=True)
     monkeypatch.setattr(pytorch_fid, "load_state_dict_from_url", lambda *_, **__: state)
     network = pytorch_fid.InceptionV3().eval()
     extractor = load(inception_weights, "pytorch-fid")
