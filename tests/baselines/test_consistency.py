@@ -159,7 +159,7 @@ def test_distances() -> None:
 
 
 def test_the_schedules_of_training_without_a_teacher() -> None:
-    m = make(teacher="none")
+    m = make(teacher="none", s_0=2, s_1=150)
     assert m.schedule(0.0) == (2, pytest.approx(0.9))
     assert m.schedule(1.0)[0] == 151
     # sqrt(0.5 (151^2 - 4) + 4) = 106.8, minus 1, rounded up, plus 1
@@ -322,7 +322,9 @@ def test_evaluations_are_counted(steps: int) -> None:
     assert nfe.params == sum(p.numel() for p in m.net.parameters())
 
 
-@pytest.mark.parametrize("given", [{"teacher": "ddpm"}, {"levels": 1}, {"teacher_share": 1.0}])
+@pytest.mark.parametrize(
+    "given", [{"teacher": "ddpm"}, {"levels": 1}, {"teacher_share": 1.0}, {"s_0": 9, "s_1": 8}]
+)
 def test_settings_that_make_no_sense_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Consistency.Config(**given)
