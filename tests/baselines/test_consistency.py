@@ -281,7 +281,7 @@ def test_more_steps_add_the_noise_that_leads_to_the_level() -> None:
     z = [noise.normal(1, 8, 8) for _ in range(4)][3]
     added = asked[3][0] - path(asked[2][0], asked[2][1])
     scale = (added * z).sum().item() / (z * z).sum().item()
-    assert scale == pytest.approx(math.sqrt(asked[3][1] ** 2 - EPSILON**2), rel=1e-5)
+    assert scale == pytest.approx(math.sqrt(asked[3][1] ** 2 - EPSILON**2), rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])

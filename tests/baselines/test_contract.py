@@ -14,7 +14,7 @@ from genbench import api, registry, tasks
 from genbench.api import Baseline, Noise, count_nfe
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
-from genbench.loop import Loop
+from genbench.loop import Loop, Stepper
 from genbench.spec import Budget
 
 FAMILIES = sorted(n for n, f in registry.families().items() if f.module.startswith("baselines."))
@@ -231,6 +231,29 @@ def test_each_optimizer_is_updated_once_per_step(name: str) -> None:
         assert 0 < len(set(calls[before:])) == len(calls) - before
         assert all(isinstance(v, Tensor) for v in logged.values())
     assert set(calls) == set(baseline.optimizers())
+
+
+@pytest.mark.parametrize("name", trainable())
+def test_an_update_changes_its_own_network_and_leaves_no_gradient_elsewhere(name: str) -> None:
+    baseline, looked = fitted(name), set()
+
+    class Looking(Stepper):
+        def __call__(self, key: str, loss: Tensor) -> None:
+            own = {id(p) for p in self.params[key]}
+            others = [p for p in baseline.parameters() if id(p) not in own]
+            before = [p.detach().clone() for p in others]
+            for p in others:
+                p.grad = None
+            super().__call__(key, loss)
+            assert all(torch.equal(p, old) for p, old in zip(others, before, strict=True))
+            assert all(p.grad is None for p in others)
+            looked.add(key)
+
+    loop = training(name, baseline)
+    loop.update = Looking(baseline, baseline.config)
+    for _ in steps_in_each_phase(loop, 1):
+        pass
+    assert looked == set(baseline.optimizers())
 
 
 @sizes

@@ -67,6 +67,7 @@ def test_the_autoencoder_learns_first_and_then_rests(regularisation: str) -> Non
     assert [m.phase(p) for p in (0.0, 0.29, 0.3, 0.9)] == ["autoencoder"] * 2 + ["net"] * 2
     _, update = step(m, 0.29)
     assert list(update.losses) == ["autoencoder"] and update.reached == {"encoder", "decoder"}
+    assert m.batches == 1  # so the scale is settled when the denoiser begins
     before = {k: v.clone() for k, v in m.state_dict().items()}
     _, update = step(m, 0.3)
     assert list(update.losses) == ["net"] and update.reached == {"net", "tau"}

@@ -88,6 +88,13 @@ def test_the_rate_of_a_layer_scales_the_step_of_adam() -> None:
     assert moved[1] == pytest.approx(0.01 * moved[0], rel=1e-2)
 
 
+def test_the_rate_of_a_layer_scales_its_bias() -> None:
+    layer = EqualLinear(3, 2, lr=0.01)
+    with torch.no_grad():
+        layer.bias.fill_(100)
+    torch.testing.assert_close(layer(torch.zeros(1, 3)), torch.ones(1, 2))
+
+
 def test_pixel_norm_makes_the_mean_square_of_every_pixel_one() -> None:
     h = 7 * images(3, 5, 4, 4) + 2
     torch.testing.assert_close(PixelNorm()(h).square().mean(1), torch.ones(3, 4, 4))
