@@ -15,21 +15,29 @@ from torch import Tensor, nn
 __all__ = ["ResMLP", "UNet", "halvings", "sinusoid", "zeroed"]
 
 
-def halvings(size: int) -> tuple[int, int]:
+def halvings(size: int, least: int = 1) -> tuple[int, int]:
     """The side of 4 to 7 pixels that `size` reaches by halving, and how often it is halved.
 
-    8, 16, 32, 64 end at 4; 28 ends at 7.
+    8, 16, 32, 64 end at 4; 28 ends at 7. A network that needs two halvings for its depth asks for
+    them: then 8 ends at 2 and 12 at 3, and larger sides where they did.
+
+    Args:
+        size: Side of the images.
+        least: The fewest halvings, 1 or 2.
 
     Raises:
-        ValueError: If there is no such side, or it takes no halving to reach it.
+        ValueError: If there is no such side, or it takes fewer halvings to reach it.
     """
-    base, times = size, 0
-    while base > 7 and base % 2 == 0:
+    base, times, smallest = size, 0, 4 >> (least - 1)
+    while base % 2 == 0 and (base > 7 or (times < least and base > smallest)):
         base, times = base // 2, times + 1
-    if not (4 <= base <= 7 and times):
+    if not (smallest <= base <= 7 and times >= least):
+        sides = (
+            "4, 5, 6 or 7 doubled at least once" if least == 1 else "2 to 7 doubled at least twice"
+        )
         raise ValueError(
             f"cannot build a convolutional network for {size}x{size} images: the side must be"
-            " 4, 5, 6 or 7 doubled at least once, e.g. 8, 16, 28, 32, 64"
+            f" {sides}, e.g. 8, 16, 28, 32, 64"
         )
     return base, times
 

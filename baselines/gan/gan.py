@@ -20,7 +20,6 @@ without batch normalisation, as a gradient penalty is of one image alone.
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,8 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from baselines._nn.blocks import halvings
-from baselines._nn.conv_gan import generator
+from baselines._nn.conv_gan import discriminator, generator
 from baselines._nn.gan import Kind, d_loss, g_loss, init_normal
 from baselines._nn.gradient_penalty import wgan_gp
 from genbench import api
@@ -109,7 +107,7 @@ class GAN(api.Baseline[api.Unconditional]):
             self.G, self.D = mlps(config.nz, config.hidden, data)
         else:
             self.G = generator(config.nz, config.ngf, data).apply(init_normal)
-            self.D = discriminator(config.ndf, data)
+            self.D = discriminator(config.ndf, data, "none")
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.steps: Tensor
 
@@ -195,13 +193,3 @@ def mlps(nz: int, hidden: int, data: api.DataSpec) -> tuple[nn.Sequential, nn.Se
         nn.Flatten(0),
     )
     return G, D
-
-
-def discriminator(ndf: int, data: api.DataSpec) -> nn.Sequential:
-    """Images (B, C, H, W) to logits (B,): strided convolutions and LeakyReLU 0.2, no norms."""
-    base, downs = halvings(data.size)
-    widths = [data.channels, *(ndf << k for k in range(downs))]
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base), nn.Flatten(0))

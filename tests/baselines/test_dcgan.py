@@ -18,7 +18,7 @@ def make(size: int = 16, channels: int = 1, **config: Any) -> DCGAN:
     return DCGAN(DCGAN.Config(**config), DataSpec("any", channels, size))
 
 
-@pytest.mark.parametrize("size", [8, 16, 28, 32, 64])
+@pytest.mark.parametrize("size", [8, 12, 16, 28, 32, 64])
 def test_sizes(size: int) -> None:
     m = make(size, 3, ngf=8, ndf=8)
     x = m.G(m.z(Noise(0, range(2))))
@@ -26,7 +26,7 @@ def test_sizes(size: int) -> None:
     assert m.D(x).shape == (2,)
 
 
-@pytest.mark.parametrize("size", [4, 9, 18, 44])
+@pytest.mark.parametrize("size", [4, 6, 9, 10, 14, 18, 44])
 def test_a_size_that_cannot_be_halved_is_refused_in_one_sentence(size: int) -> None:
     with pytest.raises(ValueError, match=f"{size}x{size} images: the side must be"):
         make(size)
@@ -62,6 +62,58 @@ def test_batch_normalisation_everywhere_but_at_the_image() -> None:
     assert [isinstance(m.G[i + 1], nn.BatchNorm2d) for i in up] == [True, True, True, False]
     down = [i for i, layer in enumerate(m.D) if isinstance(layer, nn.Conv2d)]
     assert [isinstance(m.D[i + 1], nn.BatchNorm2d) for i in down] == [False, True, True, False]
+
+
+def hidden(net: nn.Sequential, kind: type[nn.Module]) -> list[str]:
+    """Layers that look at an image or a feature: "norm" where one normalises right after."""
+    at = [i for i, layer in enumerate(net) if isinstance(layer, kind)]
+    return ["norm" if isinstance(net[i + 1], nn.BatchNorm2d) else "bare" for i in at]
+
+
+@pytest.mark.parametrize(("size", "hidden_d"), [(8, 1), (16, 1), (32, 2), (64, 3)])
+def test_every_hidden_layer_is_normalised_and_there_is_one_at_every_size(
+    size: int, hidden_d: int
+) -> None:
+    m = make(size, ngf=8, ndf=8)
+    # its first layer looks at the image, its last one makes the logit
+    assert hidden(m.D, nn.Conv2d) == ["bare", *["norm"] * hidden_d, "bare"]
+    assert hidden(m.G, nn.ConvTranspose2d) == [*["norm"] * (hidden_d + 1), "bare"]
+    assert str(m.D).count("BatchNorm2d") == hidden_d  # what people read when they print it
+    assert str(m.G).count("BatchNorm2d") == hidden_d + 1
+
+
+def test_eight_pixels_are_made_from_one_by_way_of_two_and_four() -> None:
+    m, sides = make(8, ngf=8, ndf=8), []
+    for layer in (*m.G, *m.D):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(lambda module, args, out: sides.append(out.shape[-1]))
+    m.D(m.G(m.z(Noise(0, range(2)))))
+    assert sides == [2, 4, 8, 4, 2, 1]
+
+
+def test_parts_of_the_recipe_can_be_switched_off() -> None:
+    m = make(batch_norm=False, init="pytorch", ngf=8, ndf=8)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in m.modules())
+    convs = [c for c in m.modules() if isinstance(c, nn.Conv2d | nn.ConvTranspose2d)]
+    assert all(c.bias is not None and c.bias.any() for c in convs)  # nothing takes it away
+    assert m.G[0].weight.std().item() == pytest.approx((3 * 16 * 16) ** -0.5, rel=0.05)
+
+
+def test_z_is_normal_or_uniform() -> None:
+    z = make(z="uniform").z(Noise(0, range(500)))
+    assert z.shape == (500, 64, 1, 1)
+    assert -1 <= z.min() < -0.99 and 0.99 < z.max() < 1
+    assert z.square().mean().item() == pytest.approx(1 / 3, abs=0.01)
+    assert make().z(Noise(0, range(500))).square().mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_the_paper() -> None:
+    with torch.device("meta"):
+        m = DCGAN(DCGAN.Config(**DCGAN.presets["paper"]), DataSpec("any", 3, 64))
+    shapes = [c.weight.shape for c in m.G if isinstance(c, nn.ConvTranspose2d)]
+    assert [shape[0] for shape in shapes] == [100, 1024, 512, 256, 128]
+    g = sum(p.numel() for n in m.G for k, p in n.named_parameters() if is_counted(n, k))
+    assert g == 100 * 1024 * 16 + 16 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + 2 * 1920
 
 
 def test_weights_start_from_a_narrow_normal() -> None:
