@@ -11,12 +11,14 @@ from genbench.record import Record
 from genbench.report.rows import collect
 from genbench.runtime import Progress
 from genbench.spec import Cell
+from genbench.text import clean
 
 __all__ = ["Bar", "Console"]
 
 _HEARTBEAT = 60.0  # seconds without news, after which a log that nobody watches gets a line
 
 
+_LONGEST = 500  # characters of a failure's message
 _FORM = "{desc} {percentage:3.0f}% |{bar:30}| {postfix}"
 
 
@@ -65,7 +67,7 @@ class Console(_Transient):
         )
         text = (
             f"{self._name(cell)}  {progress.stage} {progress.share:.0%}  "
-            f"{progress.rate:,.0f} images/s{left}  {progress.detail}"
+            f"{progress.rate:,.0f} images/s{left}  {clean(progress.detail, _LONGEST)}"
         ).rstrip()
         if self._live:
             self._bar.set_description_str(text, refresh=True)
@@ -83,8 +85,8 @@ class Console(_Transient):
         seconds = "" if record.timings.total is None else _duration(record.timings.total)
         status: str = record.status
         if record.error is not None:
-            first = record.error.message.splitlines()[0]
-            status += f" in {record.error.stage}: {first}\n    rerun: {record.error.rerun}"
+            first = clean(record.error.message.partition("\n")[0], _LONGEST)
+            status += f" in {record.error.stage}: {first}\n    rerun: {clean(record.error.rerun)}"
         fields = [self._name(record.cell), *scores, seconds, status]
         self._line(f"[{self._done}/{self._total}] " + "  ".join(f for f in fields if f))
         self._bar.update()
@@ -113,7 +115,7 @@ class Bar(_Transient):
 
     def watch(self, progress: Progress) -> None:
         """Show how far it is: how much is done and, where known, how fast and how long still."""
-        what = progress.detail or progress.stage
+        what = clean(progress.detail, _LONGEST) or progress.stage
         known = [f"{progress.rate:,.0f} images/s"] if progress.rate > 0 else []
         if progress.seconds_left is not None:
             known.append(f"{_duration(progress.seconds_left)} left")

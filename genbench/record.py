@@ -1,11 +1,13 @@
 """What is known of a cell after it ran: scores, counters, timings, environment, or the failure."""
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from genbench.spec import Cell
 from genbench.stats import Score
+from genbench.text import shortened
 
 __all__ = ["SCHEMA", "Counters", "Environment", "Failure", "Record", "Timings"]
 
@@ -21,8 +23,8 @@ class Failure(_Frozen):
 
     stage: Literal["load", "train", "sample", "features", "score", "worker"]
     type: str
-    message: str
-    traceback: str
+    message: Annotated[str, AfterValidator(partial(shortened, limit=4_000))]
+    traceback: Annotated[str, AfterValidator(partial(shortened, limit=40_000))]
     rerun: str
 
 

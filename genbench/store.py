@@ -23,12 +23,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from genbench import files
 from genbench.record import SCHEMA, Record
 from genbench.spec import Cell, canonical_json
+from genbench.text import clean
 
-__all__ = ["Artifact", "Store", "StoreError", "atomic_write"]
+__all__ = ["Artifact", "Store", "StoreError", "append", "atomic_write", "changing"]
+
+_LONGEST = 300  # characters of a reason
 
 
 _UMASK = os.umask(0)  # it can only be read by setting it
@@ -81,6 +84,48 @@ def atomic_write(path: Path, data: bytes, way_on: str = _WAY_ON) -> None:
             raise
 
 
+@contextmanager
+def _held(handle: int) -> Iterator[None]:
+    """Hold a lock on an open file, then close it; the system frees it on any exit."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def changing(path: Path, way_on: str = _WAY_ON) -> Iterator[None]:
+    """Keep other processes from changing a file between reading and writing it.
+
+    What is locked is its folder, so that no other file is left beside it, which may be under
+    version control. Calls for files of one folder must not be nested.
+
+    Raises:
+        StoreError: When the folder cannot be made.
+    """
+    with _writing(path, way_on):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _held(handle):
+        yield
+
+
+def append(path: Path, text: str, way_on: str = _WAY_ON) -> None:
+    """Add text to the end of a file, in one piece whoever else does so at the same time.
+
+    Raises:
+        StoreError: When the disk is full, the folder is read-only, ...
+    """
+    with _writing(path, way_on):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with _held(handle):
+            data = memoryview(text.encode())
+            while data:
+                data = data[os.write(handle, data) :]
+
+
 @dataclass(frozen=True)
 class Artifact:
     """What a stage made: arrays by name, and facts that JSON can hold."""
@@ -124,7 +169,7 @@ class Store:
     def record(self, key: str) -> Record | None:
         """The record of a cell, or None if there is none that can be used."""
         path = self.record_path(key)
-        return self._read_record(path) if path.exists() else None
+        return self._read_record(path) if os.path.lexists(path) else None
 
     def records(self) -> list[Record]:
         """All usable records, sorted by key."""
@@ -133,7 +178,7 @@ class Store:
 
     def _read_record(self, path: Path) -> Record | None:
         try:
-            body = json.loads(path.read_bytes())
+            body = files.json_of(files.read(path))
             sha256 = body.pop("sha256")
             if sha256 != _digest(canonical_json(body).encode()):
                 raise ValueError("its checksum does not match its content")
@@ -142,7 +187,7 @@ class Store:
             record = Record.model_validate(body)
             if record.cell.key != record.key:
                 raise ValueError("its key is not the key of its cell")
-        except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        except files.MALFORMED as error:
             self._set_aside(path, f"record {path.name}", error)
             return None
         return record
@@ -158,12 +203,12 @@ class Store:
     def plan(self) -> tuple[str, list[Cell]] | None:
         """The suite's name and its cells, or None where no run was planned."""
         path = self.root / "plan.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         try:
-            plan = json.loads(path.read_bytes())
-            return plan["suite"], [Cell.model_validate(cell) for cell in plan["cells"]]
-        except (ValueError, KeyError, TypeError) as error:
+            plan = files.json_of(files.read(path, files.TABLE))
+            return str(plan["suite"]), [Cell.model_validate(cell) for cell in plan["cells"]]
+        except files.MALFORMED as error:
             self._set_aside(path, "plan.json", error)
             return None
 
@@ -192,15 +237,19 @@ class Store:
         folder = self.root / "artifacts" / stage
         for path in sorted(folder.glob(f"{key}.*.safetensors")):
             try:
-                data = path.read_bytes()
-            except FileNotFoundError:  # another process has just replaced it
+                files.check_safetensors(path)
+                data = files.read(path, None)
+            except (OSError, ValueError) as error:
+                if not os.path.lexists(path):  # another process has just replaced it
+                    continue
+                self._set_aside(path, f"{stage} file {path.name}", error)
                 continue
             if _digest(data)[:16] != path.name.split(".")[-2]:
                 self._set_aside(path, f"{stage} file {path.name}", "checksum mismatch")
                 continue
             try:
                 return Artifact(load(data), _info(data))
-            except (SafetensorError, ValueError, KeyError) as error:
+            except (SafetensorError, *files.MALFORMED) as error:
                 self._set_aside(path, f"{stage} file {path.name}", error)
         return None
 
@@ -219,20 +268,26 @@ class Store:
         path = self.root / "artifacts" / stage / f"{key}.lock"
         with _writing(path, self._way_on):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            # for reading too, or a pipe of this name would wait for somebody to read it
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with _held(handle):
             yield
         # The file stays: unlinking it would let two holders lock two different files.
 
     def _set_aside(self, path: Path, what: str, why: object) -> None:
-        reason = str(why).splitlines()[0]
+        reason = clean(str(why), _LONGEST) or type(why).__name__
         try:
-            path.replace(path.with_name(path.name + ".damaged"))
+            path.replace(_free(path.with_name(path.name + ".damaged")))
         except OSError as error:  # a read-only folder, or another process was quicker
             self._warn(f"{what} is damaged ({reason}) and stays there ({error.strerror})")
         else:
             self._warn(f"{what} is damaged ({reason}); it was set aside and will be made again")
+
+
+def _free(path: Path) -> Path:
+    """A name that nothing has: this one, or the first with a number behind it."""
+    names = (path, *(path.with_name(f"{path.name}-{i}") for i in range(2, 1000)))
+    return next((name for name in names if not os.path.lexists(name)), path)
 
 
 def _digest(data: bytes) -> str:
@@ -242,5 +297,6 @@ def _digest(data: bytes) -> str:
 def _info(data: bytes) -> dict[str, Any]:
     """The metadata of a safetensors file, whose first part is a length and a JSON header."""
     length = int.from_bytes(data[:8], "little")
-    info: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["info"])
+    header = files.json_of(data[8 : 8 + length])
+    info: dict[str, Any] = files.json_of(header["__metadata__"]["info"])
     return info

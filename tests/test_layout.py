@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"api", "noise", "spec", "record", "stats", "task_names", "timing"},
+    {"api", "noise", "spec", "record", "stats", "task_names", "text", "timing"},
     {
+        "files",
         "store",
         "differences",
         "registry",
@@ -56,6 +57,7 @@ WITHOUT_TORCH = {
     "store",
     "suite",
     "task_names",
+    "text",
     "timing",
 }
 

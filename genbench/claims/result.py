@@ -1,14 +1,17 @@
 """What became of claims: plain data, and the file that keeps it beside the records."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from genbench import files
 from genbench.spec import MetricSpec
-from genbench.store import StoreError, atomic_write
+from genbench.store import StoreError, atomic_write, changing
+from genbench.text import clean
 
 __all__ = ["FILE", "Judged", "Link", "Verdict", "read", "write"]
 
@@ -91,10 +94,11 @@ def write(found: Sequence[Judged], folder: Path) -> list[Judged]:
     Raises:
         StoreError: If the file that is there cannot be read, or a new one not be written.
     """
-    known = {one.name: one for one in read(folder)} | {one.name: one for one in found}
-    kept = [known[name] for name in sorted(known)]
-    body = {"claims": [one.model_dump(mode="json") for one in kept]}
-    atomic_write(folder / FILE, (json.dumps(body, indent=1) + "\n").encode())
+    with changing(folder / FILE):
+        known = {one.name: one for one in read(folder)} | {one.name: one for one in found}
+        kept = [known[name] for name in sorted(known)]
+        body = {"claims": [one.model_dump(mode="json") for one in kept]}
+        atomic_write(folder / FILE, (json.dumps(body, indent=1) + "\n").encode())
     return kept
 
 
@@ -105,13 +109,13 @@ def read(folder: Path) -> list[Judged]:
         StoreError: If the file cannot be read.
     """
     path = folder / FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
-        body = json.loads(path.read_bytes())
+        body = files.json_of(files.read(path, files.TABLE))
         return [Judged.model_validate(one) for one in body["claims"]]
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except files.MALFORMED as error:
         raise StoreError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); remove it and run genbench "
+            f"{path} cannot be read ({clean(str(error), 200)}); remove it and run genbench "
             "claims again"
         ) from None

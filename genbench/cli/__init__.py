@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.command(arguments)
     except (ConfigError, StoreError, WeightsError) as error:
-        say(f"genbench: {error}")
+        warn(str(error))
         return USAGE
     except KeyboardInterrupt:
         say("genbench: interrupted")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genbench.spec import ConfigError
 from genbench.store import Store
+from genbench.text import clean
 
 __all__ = [
     "CELLS_FAILED",
@@ -27,6 +28,7 @@ __all__ = [
 
 OK, REGRESSED, USAGE, CELLS_FAILED, INCONCLUSIVE, INCOMPARABLE = range(6)
 INTERRUPTED = 130
+_LONGEST = 4000  # characters of a sentence
 
 
 def say(message: str) -> None:
@@ -37,7 +39,7 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Something that a person should know, on stderr."""
-    say(f"genbench: {message}")
+    say(f"genbench: {clean(message, _LONGEST)}")
 
 
 def result(text: str) -> None:

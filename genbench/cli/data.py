@@ -81,7 +81,7 @@ def _counts(dataset: Any) -> list[int]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    from genbench.report.text import clean
+    from genbench.text import clean
 
     channels, height, width = facts["shape"]
     names = [clean(name, 24) for name in facts["classes"]]
@@ -111,7 +111,7 @@ def _listed(words: list[str]) -> str:
 def _sheet(name: str, split: str, n: int, root: Path | None) -> "Image":
     from genbench import data
     from genbench.report.grid import sheet
-    from genbench.report.text import clean
+    from genbench.text import clean
 
     parsed = data.parse_id(name)
     if parsed.name == "scenes":

@@ -25,7 +25,7 @@ from genbench.cli.common import (
     warn,
 )
 from genbench.spec import Cell, ConfigError
-from genbench.store import atomic_write
+from genbench.store import append, atomic_write, changing
 
 if TYPE_CHECKING:
     from genbench.gate.bank import Bank, BankRow
@@ -162,12 +162,13 @@ def _bank_add(arguments: argparse.Namespace) -> int:
     if not rows:
         raise ConfigError(f"{arguments.results} holds no usable record; run a suite into it first")
     margins = _known_margins(arguments.margin, [row.label for row in rows])
-    old = Bank.read(arguments.bank) if arguments.bank.exists() else Bank()
     made = [harvest(row, margins.get(row.label, margins.get(""))) for row in rows]
-    bank = old.extended(made)
-    _refuse_few_seeds(bank, rows, store, arguments.results)
-    _say_kept(old, made)
-    bank.save(arguments.bank)
+    with changing(arguments.bank, "name another file with --bank"):
+        old = Bank.read(arguments.bank) if os.path.lexists(arguments.bank) else Bank()
+        bank = old.extended(made)
+        _refuse_few_seeds(bank, rows, store, arguments.results)
+        _say_kept(old, made)
+        bank.save(arguments.bank)
     _print_bank(bank, arguments.json)
     return OK
 
@@ -183,7 +184,7 @@ def _known_margins(given: Sequence[tuple[str, float]], names: Sequence[str]) -> 
 
 def _refuse_few_seeds(bank: "Bank", rows: Sequence["Row"], store: "Store", results: Path) -> None:
     from genbench.gate.bank import FEWEST
-    from genbench.report.text import clean
+    from genbench.text import clean
 
     few = {
         row.name: fewest
@@ -205,7 +206,7 @@ def _refuse_few_seeds(bank: "Bank", rows: Sequence["Row"], store: "Store", resul
 
 def _say_kept(old: "Bank", made: Sequence["BankRow"]) -> None:
     """A pinned value is not replaced, and the user is told."""
-    from genbench.report.text import clean
+    from genbench.text import clean
 
     for row in made:
         if row.name in old.names:
@@ -311,7 +312,7 @@ def _tell(
         atomic_write(arguments.junit, output.junit(outcome), way_on)
     path = output.summary_path(arguments.summary, environment)
     if path is not None:
-        output.append(path, output.summary(outcome))
+        append(path, output.summary(outcome), "name another file with --summary")
     if environment.get("GITHUB_ACTIONS") == "true":
         for line in output.annotations(outcome):
             say(line)

@@ -10,8 +10,8 @@ from genbench.record import Record
 from genbench.report.notes import reason
 from genbench.report.ranking import Interval
 from genbench.report.rows import Column, Row, Value, collect, columns_of
-from genbench.report.text import clean
 from genbench.spec import Cell, ConfigError, MetricSpec, nearest
+from genbench.text import clean
 
 __all__ = ["FACTOR", "LATENCY", "Comparison", "Finding", "compare"]
 

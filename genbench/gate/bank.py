@@ -12,12 +12,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, computed_field
 
-from genbench import differences
+from genbench import differences, files
 from genbench.gate.rule import Direction, cov, default_margin
 from genbench.record import Record
-from genbench.report.text import clean
 from genbench.spec import ConfigError, MetricSpec, canonical_json, nearest
 from genbench.store import atomic_write
+from genbench.text import clean
 
 __all__ = ["COUNTERS", "FEWEST", "SCHEMA", "Bank", "BankRow", "Known", "mixed"]
 
@@ -142,7 +142,7 @@ class Bank(_Model):
         """
         path = Path(path)
         try:
-            body = json.loads(path.read_bytes())
+            body = files.json_of(files.read(path, files.TABLE))
             sha256 = body.pop("sha256")
             version = body["schema_version"]
             sound = sha256 == _digest(body)
@@ -153,7 +153,7 @@ class Bank(_Model):
             ) from None
         except OSError as error:
             raise ConfigError(f"cannot read the bank {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except files.MALFORMED:
             raise ConfigError(f"{path} is not a bank; {_WAY_ON}") from None
         if not sound:
             raise ConfigError(

@@ -9,8 +9,8 @@ from genbench.gate.bank import Bank, BankRow, Known
 from genbench.gate.rule import Decision, decide, holm
 from genbench.gate.verdict import Finding
 from genbench.report.rows import Row
-from genbench.report.text import clean
 from genbench.spec import ConfigError, nearest
+from genbench.text import clean
 
 __all__ = ["Information", "Outcome", "Settings", "judge", "numbers", "settings"]
 

@@ -6,10 +6,11 @@ the same folder takes the same looks and gives the same answer.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from genbench import registry
+from genbench import files, registry
 from genbench.gate.bank import Bank
 from genbench.gate.judge import Outcome, Settings, judge
 from genbench.gate.match import rows_of
@@ -32,11 +33,11 @@ class Added:
     def __init__(self, store: Store) -> None:
         self._path = store.root / "gate.json"
         self._seeds: dict[str, list[int]] = {}
-        if self._path.exists():
+        if os.path.lexists(self._path):
             try:
-                body = json.loads(self._path.read_bytes())
+                body = files.json_of(files.read(self._path))
                 self._seeds = {str(k): [int(s) for s in v] for k, v in body["added"].items()}
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except files.MALFORMED:
                 raise ConfigError(
                     f"{self._path} is damaged; it says which seeds the gate added: remove it to "
                     "count all seeds as planned"

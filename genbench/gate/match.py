@@ -12,9 +12,9 @@ from genbench.gate.rule import Direction
 from genbench.record import Record, Timings
 from genbench.report.notes import reason
 from genbench.report.rows import Row, collect
-from genbench.report.text import clean
 from genbench.spec import Cell, ConfigError, MetricSpec
 from genbench.store import Store
+from genbench.text import clean
 
 __all__ = [
     "Pair",

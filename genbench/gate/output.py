@@ -15,12 +15,11 @@ from genbench.gate.bank import Bank, BankRow, Known
 from genbench.gate.judge import Outcome
 from genbench.gate.rule import detectable
 from genbench.gate.verdict import WORST_FIRST, Finding, overall
-from genbench.report.text import clean, markdown
-from genbench.store import atomic_write
+from genbench.report.text import markdown
+from genbench.text import clean
 
 __all__ = [
     "annotations",
-    "append",
     "as_json",
     "bank_json",
     "bank_table",
@@ -131,12 +130,6 @@ def summary(outcome: Outcome) -> str:
     notes = "\n".join(f"- {markdown(note)}" for note in _notes(outcome))
     parts = [f"### genbench gate: {markdown(_counts(outcome))}", body, _CAPTION, notes]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def append(path: Path, text: str) -> None:
-    """Add text to the end of a file, as CI steps do with their summary."""
-    before = path.read_bytes() if path.exists() else b""
-    atomic_write(path, before + text.encode(), "name another file with --summary")
 
 
 def one_line(finding: Finding) -> str:

@@ -23,8 +23,8 @@ from genbench.record import Record
 from genbench.report.parts import Part, split
 from genbench.report.ranking import Interval, Rank, ranks
 from genbench.report.rows import Row, columns_of, facts
-from genbench.report.text import clean
 from genbench.spec import Cell, ConfigError, MetricSpec, canonical_json, nearest
+from genbench.text import clean
 
 __all__ = ["BASELINE", "Aggregate", "Model", "aggregates", "bootstrap", "improvement", "iqm"]
 

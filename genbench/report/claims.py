@@ -9,8 +9,9 @@ from genbench.report.forms import ENDINGS, Format, csv, printed
 from genbench.report.notes import Note
 from genbench.report.page_parts import Block, Head, Item, Notes, Section, Table
 from genbench.report.rows import header
-from genbench.report.text import DASH, clean, measured
+from genbench.report.text import DASH, measured
 from genbench.store import atomic_write
+from genbench.text import clean
 
 if TYPE_CHECKING:
     import pandas as pd

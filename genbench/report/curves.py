@@ -29,7 +29,8 @@ from genbench.report.plotting import (
     tidy,
 )
 from genbench.report.speed_rows import Metric, front, labels, pareto, quality, series
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "draw", "pareto", "strip"]
 
-_PLOT = 5.3  # inches of the axes
-_HEIGHT = 4.3
+_PLOT, _HEIGHT = 5.3, 4.3  # inches of the axes
 _STEP = 0.165  # inches that an entry of the key needs
 
 

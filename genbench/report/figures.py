@@ -26,8 +26,9 @@ from genbench.report.plotting import (
 )
 from genbench.report.rows import Column, Row, Value, facts
 from genbench.report.speed_rows import pareto
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
 from genbench.spec import canonical_json
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

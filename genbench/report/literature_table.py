@@ -16,8 +16,9 @@ from genbench.report.forms import Format, csv, printed
 from genbench.report.literature import METRICS, UNKNOWN
 from genbench.report.notes import Note
 from genbench.report.rows import Row, Value, collect, columns_of
-from genbench.report.text import DASH, clean, compact, measured
+from genbench.report.text import DASH, compact, measured
 from genbench.spec import Cell, MetricSpec
+from genbench.text import clean
 
 if TYPE_CHECKING:
     import pandas as pd

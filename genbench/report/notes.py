@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from genbench.record import Environment, Record
 from genbench.report.rows import Column, Row
-from genbench.report.text import clean
 from genbench.spec import Cell
+from genbench.text import clean
 
 __all__ = ["CAPTION", "Note", "cells", "left_out", "machine", "notes", "origin", "reason"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genbench.report import page_origin, page_sections
 from genbench.report.page_parts import Section
 from genbench.report.page_sections import Folder, OnPage, totals
-from genbench.report.text import clean
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from jinja2 import Environment

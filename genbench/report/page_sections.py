@@ -26,7 +26,8 @@ from genbench.report.page_pictures import plots as plot_block
 from genbench.report.parts import Part
 from genbench.report.rows import KINDS, Column, Row
 from genbench.report.table import COUNTS, human
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
+from genbench.text import clean
 
 if TYPE_CHECKING:
     import pandas as pd

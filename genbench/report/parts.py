@@ -10,8 +10,9 @@ from functools import cached_property
 
 from genbench.record import Record
 from genbench.report.rows import Column, Row, collect, columns_of
-from genbench.report.text import clean, slug
+from genbench.report.text import slug
 from genbench.spec import Cell
+from genbench.text import clean
 
 __all__ = ["Part", "split"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.report.text import clean
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

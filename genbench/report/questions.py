@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genbench.report.grid import BACKGROUND, FAINT, INK, Images, fitting, font, rgb
-from genbench.report.text import clean, natural
+from genbench.report.text import natural
 from genbench.store import Artifact
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,9 +11,10 @@ from typing import Any
 from genbench import differences
 from genbench.record import Record
 from genbench.report.ranking import Direction
-from genbench.report.text import clean, natural
+from genbench.report.text import natural
 from genbench.spec import Cell, MetricSpec, canonical_json, content_key
 from genbench.stats import mean_interval
+from genbench.text import clean
 
 __all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of", "header"]
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from genbench.report.text import clean, measured
+from genbench.report.text import measured
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from genbench.evaluation.result import Evaluation, Side

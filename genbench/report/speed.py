@@ -16,9 +16,10 @@ from genbench.report.speed_grid import by_noise
 from genbench.report.speed_notes import notes
 from genbench.report.speed_rows import Metric, front, labels, metrics, quality, variance
 from genbench.report.table import Format
-from genbench.report.text import DASH, clean, compact, latex, markdown, measured
+from genbench.report.text import DASH, compact, latex, markdown, measured
 from genbench.spec import ConfigError, nearest
 from genbench.store import atomic_write
+from genbench.text import clean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from genbench.report import published
 from genbench.report.speed_rows import Metric, quality
-from genbench.report.text import DASH, clean, measured
+from genbench.report.text import DASH, measured
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from genbench.speed.result import Row, SpeedResult

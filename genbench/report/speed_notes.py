@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from genbench.report import published
 from genbench.report.notes import CAPTION, machine  # the same words as under a leaderboard
 from genbench.report.speed_rows import front, labels, metrics, quality
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from genbench.speed.result import SpeedResult

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from genbench.report import rows as leaderboard
-from genbench.report.text import clean
 from genbench.spec import Cell, MetricSpec
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from genbench.speed.result import Row, SpeedResult

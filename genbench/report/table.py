@@ -13,8 +13,9 @@ from genbench.report.notes import CAPTION, Note, left_out, notes, origin, reason
 from genbench.report.parts import Part, split
 from genbench.report.ranking import NOTE, Rank, grouped, interval, shown
 from genbench.report.rows import KINDS, Column, Row, collect, columns_of
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
 from genbench.spec import Cell
+from genbench.text import clean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,10 +2,8 @@
 
 import math
 import re
-import unicodedata
 
 __all__ = [
-    "clean",
     "code",
     "compact",
     "inert",
@@ -18,10 +16,6 @@ __all__ = [
 
 DASH = "–"  # a value that does not exist
 _UNITS = ("", " k", " M", " G", " T", " P", " E")
-# Terminal sequences: CSI (colours, cursor), OSC (titles, links), then any other two-character one.
-_ANSI = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
-)
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 _LATEX = {
@@ -40,21 +34,6 @@ _LATEX = {
     "–": "--",
     "…": r"\ldots{}",
 }
-
-
-def clean(text: str, limit: int | None = None) -> str:
-    """One line of printable text: no terminal sequences, no control or invisible characters.
-
-    Args:
-        text: Anything, e.g. an exception's message.
-        limit: Longest result; what is cut is shown as an ellipsis.
-    """
-    text = _ANSI.sub("", text)
-    # C is control, format (bidirectional overrides, zero width), surrogate and unassigned; Zl and
-    # Zp break lines.
-    printable = (" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    line = " ".join("".join(printable).split())
-    return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def markdown(text: str) -> str:

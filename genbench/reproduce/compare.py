@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from genbench import differences
 from genbench.record import Failure, Record
-from genbench.report.text import clean
 from genbench.reproduce.source import Entry
 from genbench.reproduce.today import Attempt
 from genbench.stats import Score
+from genbench.text import clean
 
 __all__ = ["EXPLAINED", "RULE", "Compared", "Outcome", "Verdict", "outcome"]
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from genbench.report.text import clean, compact, measured
+from genbench.report.text import compact, measured
 from genbench.report.text import markdown as escape
 from genbench.reproduce.compare import EXPLAINED, RULE, Compared, Outcome, Verdict
+from genbench.text import clean
 
 __all__ = ["Reproduction", "markdown", "summary", "text"]
 

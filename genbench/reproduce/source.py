@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 
 from genbench.record import Record
 from genbench.report.rows import Row, collect
-from genbench.report.text import clean, slug
+from genbench.report.text import slug
 from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
+from genbench.text import clean
 
 __all__ = ["Entry", "Source", "read", "select"]
 

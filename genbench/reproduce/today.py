@@ -6,8 +6,8 @@ from pathlib import Path
 
 from genbench import data, features, metrics, registry, suite
 from genbench.record import Record
-from genbench.report.text import clean
 from genbench.spec import Budget, Cell, ConfigError, MetricSpec, TrainSpec, parse
+from genbench.text import clean
 
 __all__ = ["Attempt", "attempt"]
 

@@ -22,9 +22,10 @@ from genbench.report import frame, page, render, write
 from genbench.report.page_parts import Item, Section, Table, Words
 from genbench.report.page_pictures import Album
 from genbench.report.parts import split
-from genbench.report.text import clean, inert, latex
+from genbench.report.text import inert, latex
 from genbench.spec import Cell
 from genbench.store import Store
+from genbench.text import clean
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "img", "input", "source", "br"}

@@ -24,9 +24,9 @@ from genbench.report.figures import quality
 from genbench.report.page_pictures import Album
 from genbench.report.parts import split
 from genbench.report.rows import KINDS, collect
-from genbench.report.text import clean
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store
+from genbench.text import clean
 
 SHOWN = ("class_label", "caption", "paired:outline")
 TITLES = [f"{task} on {dataset}" for task, (dataset, _, _) in TASKS.items()]

@@ -1,6 +1,7 @@
 import pytest
 
-from genbench.report.text import clean, code, compact, latex, markdown, measured, natural, slug
+from genbench.report.text import code, compact, latex, markdown, measured, natural, slug
+from genbench.text import clean
 
 
 @pytest.mark.parametrize(
