@@ -4,9 +4,9 @@ import pytest
 import torch
 from bare import evaluations, untrained
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from genbench import api, data, registry, tasks
+from genbench.flops import flop_counter
 
 FAST = {"sampler": "ddim", "steps": 50}  # for families that have such options
 
@@ -27,7 +27,7 @@ def test_forward(rivals, device, case):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 1, size, size, generator=generator).to(device)
     t = torch.full((batch,), 500, device=device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with flop_counter() as counter, torch.no_grad():
         net(x, t)
     side = round((counter.get_total_flops() / 2) ** (1 / 3))
     a = torch.randn(side, side, generator=generator).to(device)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.flop_counter import FlopCounterMode
 
 from genbench import dist
 from genbench.api import Baseline, Config, Noise
+from genbench.flops import flop_counter
 from genbench.noise import stream_key
 from genbench.spec import Budget, ConfigError, nearest
 from genbench.tasks import Examples, to_float
@@ -250,7 +250,7 @@ class Loop:
         half = self.config.precision == "bfloat16"
         cast = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
         signature = (size, tuple(x.shape[1:]), self.baseline.phase(self.update.progress))
-        counter = None if signature in self._flops else FlopCounterMode(display=False)
+        counter = None if signature in self._flops else flop_counter()
         with cast, counter or nullcontext():
             losses = self.baseline.step(x, cond, noise, self.update)
         self.losses = {name: loss.detach() for name, loss in losses.items()}

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"api", "noise", "spec", "record", "stats", "task_names", "text", "timing"},
+    {"api", "flops", "noise", "spec", "record", "stats", "task_names", "text", "timing"},
     {
         "files",
         "store",
