@@ -89,7 +89,7 @@ def _multi_head(
 
 def _encoder_layer(source: Shape, width: int, *rest: Any, **more: Any) -> int:
     """The fused inference path of `nn.TransformerEncoderLayer`: the same and two linear layers."""
-    hidden = rest[_HIDDEN_WEIGHT][0]
+    hidden: int = rest[_HIDDEN_WEIGHT][0]
     rows = torch.Size(source[:-1]).numel()
     return _multi_head(source, source, source, width) + 2 * 2 * rows * width * hidden
 
