@@ -244,13 +244,13 @@ class Baseline(nn.Module, ABC, Generic[C]):
 
     Class attributes:
         cond: The type of the condition, which is the kind of the task.
-        kind: "gan", "autoencoder", "diffusion", "reference", ...: how tables group rows.
+        kind: "gan", "autoencoder", "diffusion", "reference", ...: groups the rows of tables.
         Config: The family's settings, a subclass of `api.Config`.
         Options: The family's sampling options, a subclass of `api.Options`.
-        counted: Names of the submodules whose calls count as network evaluations; empty counts the
-            module's direct children.
+        counted: Submodules whose calls count as network evaluations; () for the direct children.
         fit_split: The split that `fit` is shown.
-        presets: Named settings, each a valid `Config`; "paper" is what the paper used.
+        defining: Fields that say which variant a row is, for its label; a literal tuple.
+        presets: Named settings, with fields of `Options` under "options"; "paper" is the paper's.
     """
 
     cond: ClassVar[type[Condition]] = Unconditional
@@ -259,6 +259,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
     Options: ClassVar[type[Options]] = Options
     counted: ClassVar[tuple[str, ...]] = ()
     fit_split: ClassVar[str] = "train"
+    defining: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
     @abstractmethod

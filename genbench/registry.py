@@ -22,7 +22,7 @@ from genbench.spec import ConfigError, nearest
 if TYPE_CHECKING:
     from genbench.api import Baseline
 
-__all__ = ["GROUP", "Family", "families", "load", "version"]
+__all__ = ["GROUP", "Family", "defining", "families", "load", "version"]
 
 GROUP = "genbench.baselines"
 
@@ -117,6 +117,28 @@ def load(name: str) -> "type[Baseline[Any]]":
         names = ", ".join(c.__name__ for c in classes) or "none"
         raise ConfigError(f"{family.path} must define one Baseline, it defines {names}")
     return classes[0]  # type: ignore[no-any-return]
+
+
+@lru_cache
+def defining(name: str) -> tuple[str, ...]:
+    """What `api.Baseline.defining` is in a family's file, read without importing it.
+
+    Empty for a family that is not at hand, or whose file does not say.
+    """
+    try:
+        tree = ast.parse(families()[name].path.read_text("utf-8"))
+    except (KeyError, OSError, SyntaxError, ValueError):
+        return ()
+    for owner in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for node in owner.body:
+            targets = (
+                node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
+            )
+            if any(isinstance(t, ast.Name) and t.id == "defining" for t in targets):
+                value = getattr(node, "value", None)
+                names = value.elts if isinstance(value, ast.Tuple) else []
+                return tuple(str(e.value) for e in names if isinstance(e, ast.Constant))
+    return ()
 
 
 @lru_cache

@@ -93,6 +93,15 @@ def test_a_preset_stands_for_the_defaults_of_a_row(tmp_path, monkeypatch):
         cells(path, "vae.preset=papers")
 
 
+def test_a_preset_may_hold_sampling_options(tmp_path, monkeypatch):
+    paper = {"T": 500, "options": {"sampler": "ddim", "steps": 50}}
+    monkeypatch.setattr(registry.load("ddpm"), "presets", {"paper": paper})
+    path = suite_file(tmp_path, ['baseline = "ddpm"\noptions = { steps = 20 }'])
+    (cell,) = cells(path, "ddpm.preset=paper")
+    assert cell.sample.train.config["T"] == 500 and "steps" not in cell.sample.train.config
+    assert (cell.sample.options["sampler"], cell.sample.options["steps"]) == ("ddim", 20)
+
+
 def test_the_steps_of_a_list_of_time_steps_are_its_length(tmp_path):
     (cell,) = cells(suite_file(tmp_path, ['baseline = "ddpm"\noptions.spacing = [999, 500.5, 0]']))
     assert cell.sample.options["spacing"] == [999, 500.5, 0]

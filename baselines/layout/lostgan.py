@@ -48,6 +48,7 @@ class LostGAN(api.Baseline[api.Layout]):
     cond = api.Layout
     kind = "gan"
     counted = ("G",)
+    defining = ("coverage",)
 
     class Config(api.Config):
         """Settings. The paper: 64 to 256 px, z and e of 128 (version 2: e 180), batch 128,

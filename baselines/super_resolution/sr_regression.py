@@ -24,6 +24,7 @@ class SRRegression(api.Baseline[api.LowRes]):
 
     cond = api.LowRes
     kind = "regression"
+    defining = ("loss",)
 
     class Config(api.Config):
         """Settings.

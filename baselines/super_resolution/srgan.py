@@ -31,6 +31,7 @@ class SRGAN(api.Baseline[api.LowRes]):
     cond = api.LowRes
     kind = "gan"
     counted = ("G",)
+    defining = ("content",)
 
     class Config(api.Config):
         """Settings.

@@ -44,6 +44,7 @@ class GANCLS(api.Baseline[api.Caption]):
     cond = api.Caption
     kind = "gan"
     counted = ("G",)
+    defining = ("mismatch",)
 
     class Config(api.Config):
         """Settings. The paper: 64 px, z 100, ngf 128, ndf 64, t 1024 (char-CNN-RNN), nt 128,
@@ -106,7 +107,7 @@ class GANCLS(api.Baseline[api.Caption]):
         t = self.text(tokens)
         with torch.no_grad():
             fake = self.G(noise.normal(self.config.nz), t)
-        # real and fake separately: D's batch statistics must not mix them
+        # real images once for two texts: D without its head does not see the text
         real = self.D.features(x)
         s_r = self.D.match(real, t)
         s_f = self.D(fake, t)

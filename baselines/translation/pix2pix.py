@@ -30,6 +30,7 @@ class Pix2Pix(api.Baseline[api.Paired]):
     cond = api.Paired
     kind = "gan"
     counted = ("G",)
+    defining = ("adversarial",)
 
     class Config(api.Config):
         """Settings.

@@ -272,7 +272,7 @@ def _clock(
     from genbench.latency import machine_lock
     from genbench.tasks import task
 
-    rows = {row.label: row for row in rows_of(store)}
+    rows = {row.label: row for row in rows_of(store, bank)}
     usual = {f.name: f.default for f in fields(DataSpec)}
     findings = []
     with machine_lock(warn):

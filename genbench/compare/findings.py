@@ -9,7 +9,7 @@ from genbench.compare.marks import FAILS, FIXED, SAME, UNLIKE, change, mark
 from genbench.record import Record
 from genbench.report.notes import reason
 from genbench.report.ranking import Interval
-from genbench.report.rows import Column, Row, Value, collect, columns_of
+from genbench.report.rows import Column, Row, Value, collect, columns_of, named_as
 from genbench.spec import Cell, ConfigError, MetricSpec, nearest
 from genbench.text import clean
 
@@ -99,6 +99,7 @@ def compare(
     if not 1 <= factor < math.inf:
         raise ConfigError(f"compare: factor {factor:g} must be a number from 1 on, e.g. 1.05")
     before, after = (collect(*side, kinds or {}) for side in (old, new))
+    after = named_as(after, [row.label for row in before])
     columns = columns_of([*before, *after])
     wanted = _wanted(columns, metrics)
     past = {row.label: row for row in before}

@@ -74,7 +74,7 @@ def gate(store: Store, bank: Bank, wanted: Settings, run: Run | None) -> Outcome
         The outcome, or None when the user stopped it.
     """
     added = Added(store)
-    rows = rows_of(store)
+    rows = rows_of(store, bank)
     stuck = {row.label: _stuck(row, bank, added, run is not None) for row in rows}
 
     def looks(name: str) -> int:
@@ -89,7 +89,7 @@ def gate(store: Store, bank: Bank, wanted: Settings, run: Run | None) -> Outcome
         todo = _planned(store, more, added, look + 1)
         if todo and (run is None or not run(*todo)):
             return None
-        rows = rows_of(store)
+        rows = rows_of(store, bank)
     return _explained(outcome, open_, stuck, added)
 
 

@@ -11,7 +11,7 @@ from genbench.gate.bank import COUNTERS, Bank, BankRow, Known, mixed
 from genbench.gate.rule import Direction
 from genbench.record import Record, Timings
 from genbench.report.notes import reason
-from genbench.report.rows import Row, collect
+from genbench.report.rows import Row, collect, named_as
 from genbench.spec import Cell, ConfigError, MetricSpec
 from genbench.store import Store
 from genbench.text import clean
@@ -51,10 +51,11 @@ class Pair:
         return sum(self.values.values()) / len(self.values) if self.values else None
 
 
-def rows_of(store: Store) -> list[Row]:
-    """The rows of a results folder, as its table has them."""
+def rows_of(store: Store, bank: Bank | None = None) -> list[Row]:
+    """The rows of a results folder, as its table has them; under the names of a bank if given."""
     plan = store.plan()
-    return collect(store.records(), plan[1] if plan else None, {})
+    rows = collect(store.records(), plan[1] if plan else None, {})
+    return rows if bank is None else named_as(rows, bank.names)
 
 
 def incomplete(row: Row) -> str | None:

@@ -5,10 +5,10 @@ that changes its value.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from genbench import differences
+from genbench import differences, registry
 from genbench.record import Record
 from genbench.report.ranking import Direction
 from genbench.report.text import natural
@@ -16,7 +16,7 @@ from genbench.spec import Cell, MetricSpec, canonical_json, content_key
 from genbench.stats import mean_interval
 from genbench.text import clean
 
-__all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of", "header"]
+__all__ = ["KINDS", "Column", "Row", "Value", "collect", "columns_of", "header", "named_as"]
 
 KINDS = {"gan": "GAN"}  # names for people; other kinds print as they are
 _FIRST = ("gan", "autoencoder", "diffusion")
@@ -58,12 +58,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells that differ only in their seeds, with the records that exist."""
+    """Cells that differ only in their seeds, with the records that exist.
+
+    Attributes:
+        label: Its name, no two of a table equal; the defining settings of its family stand in it.
+        plain: The name without those, no two equal either.
+    """
 
     label: str
     kind: str
     cells: tuple[Cell, ...]
     records: Mapping[str, Record]
+    plain: str = ""
 
     def of(self, cell: Cell) -> Record | None:
         """The record of one of the row's cells."""
@@ -144,12 +150,30 @@ def collect(
     for key in cells:
         groups.setdefault(canonical_json(facts(by_key[key])), []).append(by_key[key])
     members = list(groups.values())
+    first = [group[0] for group in members]
+    names = zip(_labels(first), _labels(first, defining=False), strict=True)
     rows = []
-    for label, group in zip(_labels([g[0] for g in members]), members, strict=True):
+    for (label, plain), group in zip(names, members, strict=True):
         kind = clean(kinds.get(group[0].sample.train.baseline, "")) or "other"
         mine = {c.key: known[c.key] for c in group if c.key in known}
-        rows.append(Row(label, kind, tuple(group), mine))
+        rows.append(Row(label, kind, tuple(group), mine, plain))
     return sorted(rows, key=lambda row: _rank(row.kind))  # stable: the plan's order inside
+
+
+def named_as(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
+    """The rows under the names that an earlier table or bank has for them.
+
+    A family whose defining settings were not in its labels then, or that had no such settings, is
+    found by its plain name.
+    """
+    known = set(names)
+    taken = {row.label for row in rows}
+    return [
+        replace(row, label=row.plain)
+        if row.label not in known and row.plain in known - taken
+        else row
+        for row in rows
+    ]
 
 
 def _rank(kind: str) -> tuple[int, str]:
@@ -161,7 +185,7 @@ def _rank(kind: str) -> tuple[int, str]:
 def _sorted(known: Mapping[str, Record]) -> list[str]:
     def place(record: Record) -> tuple[Any, ...]:
         sample = record.cell.sample
-        name = natural(f"{sample.train.dataset} {_compose(*_base(record.cell), '')}")
+        name = natural(f"{sample.train.dataset} {_compose(*_base(record.cell, False), '')}")
         return name, sample.train.seed, sample.seed, record.key
 
     return [record.key for record in sorted(known.values(), key=place)]
@@ -180,15 +204,27 @@ def facts(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _base(cell: Cell) -> tuple[str, list[str]]:
+def _defining(cell: Cell) -> dict[str, Any]:
+    """The defining settings and options of the family that the cell has, by their place in it."""
+    sample, found = cell.sample, dict[str, Any]()
+    for name in registry.defining(sample.train.baseline):
+        for place, given in (("config", sample.train.config), ("options", sample.options)):
+            if name in given:
+                found[f"{place}.{name}"] = given[name]
+    return found
+
+
+def _base(cell: Cell, defining: bool) -> tuple[str, list[str]]:
     """The family's name and what always stands in the brackets behind it."""
+    choices = [_choice(*fact) for fact in _defining(cell).items()] if defining else []
     options = cell.sample.options
     sampler, steps, eta = (options.get(name) for name in ("sampler", "steps", "eta"))
     if sampler is not None:
         parts = [f"{sampler}-{steps}" if steps is not None else str(sampler)]
     else:
         parts = [f"{steps} steps"] if steps is not None else []
-    return cell.sample.train.baseline, parts + ([f"eta={_show(eta)}"] if eta else [])
+    parts += [f"eta={_show(eta)}"] if eta else []
+    return cell.sample.train.baseline, choices + parts
 
 
 def _compose(baseline: str, parts: Iterable[str], dataset: str) -> str:
@@ -197,12 +233,13 @@ def _compose(baseline: str, parts: Iterable[str], dataset: str) -> str:
     return clean(f"{label} on {dataset}" if dataset else label)
 
 
-def _labels(cells: Sequence[Cell]) -> list[str]:
+def _labels(cells: Sequence[Cell], defining: bool = True) -> list[str]:
     """A name for each row, no two equal: rows that would read the same show what differs."""
     trains = [cell.sample.train for cell in cells]
     several = len({train.dataset for train in trains}) > 1
     on = [train.dataset if several else "" for train in trains]
-    base = [_base(cell) for cell in cells]
+    base = [_base(cell, defining) for cell in cells]
+    said = [_defining(cell) if defining else {} for cell in cells]
     if len({train.task for train in trains}) > 1:
         base = [(b, [t.task, *parts]) for (b, parts), t in zip(base, trains, strict=True)]
     labels = [_compose(*b, o) for b, o in zip(base, on, strict=True)]
@@ -210,7 +247,11 @@ def _labels(cells: Sequence[Cell]) -> list[str]:
         flat = [facts(cells[i]) for i in same]
         names = [n for n in dict.fromkeys(n for f in flat for n in f) if _differ(n, flat)]
         for i, fact in zip(same, flat, strict=True):
-            told = [name for name in names if not _no_limit(name, fact.get(name))]
+            told = [
+                name
+                for name in names
+                if name not in said[i] and not _no_limit(name, fact.get(name))
+            ]
             parts = base[i][1] + [_fact(name, fact.get(name)) for name in told]
             labels[i] = _compose(base[i][0], parts, on[i])
     for same in _repeated(labels):
@@ -233,6 +274,14 @@ def _differ(name: str, flat: Sequence[Mapping[str, Any]]) -> bool:
 def _no_limit(name: str, value: Any) -> bool:
     """Whether it is a limit that a budget does not have: the one that it has says enough."""
     return name.startswith("budget.") and value is None
+
+
+def _choice(path: str, value: Any) -> str:
+    """A defining setting: a word speaks for itself, a switch is its name, a number needs one."""
+    name = path.partition(".")[2]
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return value if isinstance(value, str) else _fact(path, value)
 
 
 def _fact(name: str, value: Any) -> str:

@@ -31,7 +31,8 @@ class Row(Spec):
     Attributes:
         baseline: The family's name.
         options: Sampling options of the family, e.g. `{sampler = "ddim", steps = 50}`.
-        preset: Named settings of the family, such as "paper", that stand for its defaults.
+        preset: Named settings and sampling options of the family, such as "paper", that stand for
+            its defaults.
         config: Settings that differ from the preset, or from the defaults.
         budget: Instead of the suite's.
         weights: "ema" or "raw"; by default the average where the family keeps one.

@@ -21,7 +21,7 @@ from genbench.suite.file import Row, Suite
 if TYPE_CHECKING:
     from genbench.api import Config, Options
 
-__all__ = ["plan", "settings"]
+__all__ = ["chosen", "plan", "settings"]
 
 _ALIGNED = ("paired", "low_res", "to_domain", "edit")  # tasks that may know the one right answer
 
@@ -140,20 +140,22 @@ def settings(
     return checked, chosen
 
 
-def _preset(row: Row) -> dict[str, Any]:
-    """The settings that a row's preset stands for.
+def chosen(row: Row) -> "tuple[Config, Options]":
+    """A row's settings and sampling options: its own, then its preset's, then the defaults.
 
     Raises:
-        ConfigError: For a preset that the family does not have.
+        ConfigError: For a preset that the family does not have, and as `settings`.
     """
-    if row.preset is None:
-        return {}
-    presets = registry.load(row.baseline).presets
-    if row.preset not in presets:
-        raise ConfigError(
-            f"{row.baseline} has no preset {row.preset!r}; {nearest(row.preset, presets)}"
-        )
-    return dict(presets[row.preset])
+    cls, config, options = registry.load(row.baseline), dict(row.config), dict(row.options)
+    if row.preset is not None:
+        if row.preset not in cls.presets:
+            raise ConfigError(
+                f"{row.baseline} has no preset {row.preset!r}; {nearest(row.preset, cls.presets)}"
+            )
+        preset = dict(cls.presets[row.preset])
+        options = {**preset.pop("options", {}), **options}
+        config = preset | config
+    return settings(row.baseline, config, options)
 
 
 def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
@@ -165,7 +167,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         raise ConfigError(
             f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
         )
-    config, options = settings(row.baseline, _preset(row) | row.config, row.options)
+    config, options = chosen(row)
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
             f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"

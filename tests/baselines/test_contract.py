@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from genbench import api, registry, tasks
+from genbench import api, registry, suite, tasks
 from genbench.api import Baseline, Noise, count_nfe
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
@@ -169,9 +169,16 @@ def trainable() -> list[str]:
 
 @families
 def test_presets_are_valid_settings(name: str) -> None:
+    for preset in registry.load(name).presets:
+        row = suite.Row(baseline=name, preset=preset)
+        assert suite.chosen(row) != suite.chosen(suite.Row(baseline=name))
+
+
+@families
+def test_what_defines_a_family_is_one_of_its_settings_and_readable_without_it(name: str) -> None:
     cls = registry.load(name)
-    for preset in cls.presets.values():
-        cls.Config(**preset)
+    assert registry.defining(name) == cls.defining
+    assert set(cls.defining) <= {*cls.Config.model_fields, *cls.Options.model_fields}
 
 
 @families

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from report_samples import FD, IS, cell, failure, record
 
+from genbench import registry
 from genbench.record import Counters, Record, Timings
 from genbench.report import frame, render
-from genbench.report.rows import collect, columns_of
+from genbench.report.rows import collect, columns_of, named_as
 from genbench.spec import Cell, ConfigError
 
 DDPM = {"sampler": "ddpm", "steps": 1000, "eta": 0.0}
@@ -109,6 +110,43 @@ def test_labels_show_what_differs_and_nothing_else() -> None:
     assert labels(cell("dcgan", images=1000), cell("dcgan", images=None, flops=2e12)) == [
         "dcgan (budget.images=1000)",
         "dcgan (budget.flops=2e+12)",
+    ]
+
+
+def test_labels_show_what_defines_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"dcgan": ("loss", "bn", "depth"), "ddpm": ("clip",)}
+    monkeypatch.setattr(registry, "defining", lambda name: told.get(name, ()))
+    config = {"loss": "hinge", "bn": True, "lr": 1e-3}
+    assert labels(cell("dcgan", config=config)) == ["dcgan (hinge, bn)"]
+    others = ({"bn": False, "depth": 2}, {"lr": 1e-4})
+    assert labels(*(cell("dcgan", config=config | c) for c in (*others, {"loss": "r1"}))) == [
+        "dcgan (hinge, no bn, depth=2)",
+        "dcgan (hinge, bn)",
+        "dcgan (r1, bn)",
+    ]
+    configs = (config, config | {"lr": 1e-4})
+    assert labels(*(cell("dcgan", config=c) for c in configs)) == [
+        "dcgan (hinge, bn, lr=0.001)",
+        "dcgan (hinge, bn, lr=0.0001)",
+    ]
+    assert labels(cell("ddpm", options=DDIM | {"clip": False})) == ["ddpm (no clip, ddim-50)"]
+
+
+def test_rows_of_an_earlier_table_are_found_under_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "defining", lambda name: ("loss",))
+    configs = [{"loss": loss} for loss in ("hinge", "r1")]
+    one, two = (
+        collect([], [cell("dcgan", config=c) for c in cs], {}) for cs in (configs[:1], configs)
+    )
+    old = collect([], [cell("dcgan")], {})
+    assert [row.label for row in old] == ["dcgan"]
+    assert [row.label for row in named_as(one, ["dcgan"])] == ["dcgan"]
+    assert [row.label for row in named_as(one, ["dcgan", "dcgan (hinge)"])] == ["dcgan (hinge)"]
+    assert [row.label for row in named_as(two, ["dcgan", "dcgan (loss=r1)"])] == [
+        "dcgan (hinge)",  # "dcgan" could be either
+        "dcgan (loss=r1)",
     ]
 
 
