@@ -28,6 +28,8 @@ __all__ = [
     "NetworkConfig",
     "Noised",
     "Sampling",
+    "check_guidance",
+    "guided",
     "learning_rate",
     "network",
     "uses_mlp",
@@ -118,6 +120,55 @@ def network(
         context,
         out,
     )
+
+
+# --- guidance without a classifier ---------------------------------------------------------------
+
+
+def guided(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor], y: Tensor, null: Tensor, w: float
+) -> Network:
+    """(1 + w) network(x_t, t, y) - w network(x_t, t, null) (Ho and Salimans, arXiv 2207.12598).
+
+    Both are evaluated in one call; w = 0 and w = -1 leave one of them out. A learned variance,
+    behind the channels of x_t, is that of y alone.
+
+    Args:
+        network: Answers (x_t, times, condition).
+        y: The condition of each row, (B, ...).
+        null: What stands for "no condition", of y's shape.
+        w: Strength of the guidance, at least -1.
+    """
+
+    def answer(x_t: Tensor, t: Tensor) -> Tensor:
+        if w in (0, -1):
+            return network(x_t, t, y if w == 0 else null)
+        both = network(torch.cat((x_t, x_t)), torch.cat((t, t)), torch.cat((y, null)))
+        with_y, without = both.chunk(2)
+        c = x_t.shape[1]
+        mean = torch.lerp(without[:, :c], with_y[:, :c], 1 + w)
+        return torch.cat((mean, with_y[:, c:]), dim=1)
+
+    return answer
+
+
+def check_guidance(p_uncond: float, w: float) -> None:
+    """Refuses guidance by a branch that was never trained.
+
+    Args:
+        p_uncond: Share of the training rows whose condition was left out.
+        w: Strength of the guidance.
+    """
+    if p_uncond == 0 and w != 0:
+        raise ValueError(
+            f"w = {w:g} needs a network that also learned without labels, and p_uncond = 0 never"
+            " leaves one out; set w = 0 or p_uncond = 0.1"
+        )
+    if p_uncond == 1 and w != -1:
+        raise ValueError(
+            f"w = {w:g} needs a network that learned labels, and p_uncond = 1 leaves all of them"
+            " out; set w = -1 or p_uncond = 0.1"
+        )
 
 
 # --- diffusion in T steps ------------------------------------------------------------------------

@@ -102,22 +102,13 @@ class ClassifierFreeGuidance(api.Baseline[api.ClassLabel]):
 
     @classmethod
     def check(cls, config: Config, options: Options) -> None:
-        """Refuses time steps and a variance that such a model does not have."""
+        """Refuses time steps, a variance and a guidance that such a model does not have."""
         denoising.Chain.check(config, options)
+        denoising.check_guidance(config.p_uncond, options.w)
 
     def sample(self, cond: api.ClassLabel, noise: api.Noise, **options: Any) -> Tensor:
         """x_T ~ N(0, I), then the steps of the sampler with guided answers."""
         o, y = self.Options(**options), cond.label
         null = torch.full_like(y, self.null)
-
-        def guided(x_t: Tensor, t: Tensor) -> Tensor:
-            if o.w in (0, -1):
-                answer: Tensor = self.net(x_t, t, y if o.w == 0 else null)
-                return answer
-            both = self.net(torch.cat((x_t, x_t)), torch.cat((t, t)), torch.cat((y, null)))
-            with_y, without = both.chunk(2)
-            answer = torch.lerp(without, with_y, 1 + o.w)
-            c = x_t.shape[1]  # a learned variance, behind the image, is not guided
-            return answer if answer.shape[1] == c else torch.cat((answer[:, :c], with_y[:, c:]), 1)
-
-        return self.chain.sample(guided, noise, o).clamp(-1, 1)
+        network = denoising.guided(self.net, y, null, o.w)
+        return self.chain.sample(network, noise, o).clamp(-1, 1)

@@ -17,11 +17,11 @@ which images of 8 to 32 pixels do without.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -82,10 +82,20 @@ class LDM(api.Baseline[api.ClassLabel]):
         token_width: PositiveInt = 32
         p_uncond: float = Field(0.1, ge=0, le=1)
 
+        @model_validator(mode="after")
+        def _latents_have_no_bins(self) -> Self:
+            if self.learn_variance:
+                raise ValueError(
+                    "learn_variance scores 8-bit pixels by the bins of their 256 values, which"
+                    " latents don't have; leave it out, or train ddpm"
+                )
+            return self
+
     class Options(denoising.Sampling):
         """Sampling options, besides those of the chain.
 
         Attributes:
+            variance: Of the noise that DDPM adds, "posterior" or "large".
             clip: Not for latents, whose range is not known.
             w: Strength of the guidance, at least -1. A step is two network evaluations, but one
                 at w = 0 (conditional) and at w = -1 (unconditional). The decoder is one more.
@@ -93,6 +103,7 @@ class LDM(api.Baseline[api.ClassLabel]):
 
         sampler: Literal["ddpm", "ddim", "dpmpp_2m", "heun"] = "ddim"
         steps: int = Field(50, ge=1)
+        variance: Literal["posterior", "large"] = "posterior"
         clip: Literal[False] = False
         w: float = Field(0.5, ge=-1)
 
@@ -115,6 +126,9 @@ class LDM(api.Baseline[api.ClassLabel]):
             "tokens": 1,
             "token_width": 512,
             "batch": 1200,
+            "ema": 8_320_000,  # 0.9999 for each step of 1200 images
+            "ema_rampup": 0.077,  # min(0.9999, (1 + n) / (10 + n)) after n steps
+            "warmup": 0,
             "lr": 1e-4,
             "decay": "constant",
         }
@@ -184,7 +198,7 @@ class LDM(api.Baseline[api.ClassLabel]):
             given = self.chain.noised(self.scale * z, noise)
             self._measure(z)
         y = torch.where(noise.uniform() < self.config.p_uncond, self.null, cond.label)
-        answer = self.net(given.x_t, self.chain.time(given.t), context=self.context(y))
+        answer = self._denoise(given.x_t, self.chain.time(given.t), self.context(y))
         losses = self.chain.loss(answer, given)
         update("net", losses["loss"])
         return losses | {"scale": self.scale}
@@ -236,6 +250,10 @@ class LDM(api.Baseline[api.ClassLabel]):
         tokens: Tensor = self.tau(y).unflatten(1, (self.config.tokens, self.config.token_width))
         return tokens
 
+    def _denoise(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        answer: Tensor = self.net(x_t, t, context=context)
+        return answer
+
     def _measure(self, z: Tensor) -> None:
         """Take a batch into the means, which are over the last hundred batches or so.
 
@@ -250,21 +268,12 @@ class LDM(api.Baseline[api.ClassLabel]):
         """x_T ~ N(0, I), the steps of the sampler with guided answers, then the decoder once."""
         o = self.Options(**options)
         y, null = self.context(cond.label), self.context(torch.full_like(cond.label, self.null))
-
-        def guided(x_t: Tensor, t: Tensor) -> Tensor:
-            if o.w in (0, -1):
-                answer: Tensor = self.net(x_t, t, context=y if o.w == 0 else null)
-                return answer
-            both = self.net(torch.cat((x_t, x_t)), torch.cat((t, t)), context=torch.cat((y, null)))
-            with_y, without = both.chunk(2)
-            answer = torch.lerp(without, with_y, 1 + o.w)
-            c = x_t.shape[1]  # a learned variance, behind the latents, is not guided
-            return answer if answer.shape[1] == c else torch.cat((answer[:, :c], with_y[:, c:]), 1)
-
-        z_0 = self.chain.sample(guided, noise, o)
+        network = denoising.guided(self._denoise, y, null, o.w)
+        z_0 = self.chain.sample(network, noise, o)
         return self.decode(z_0 / self.scale).clamp(-1, 1)
 
     @classmethod
     def check(cls, config: Config, options: Options) -> None:
-        """Refuses time steps and a variance that such a model does not have."""
+        """Refuses time steps and a guidance that such a model does not have."""
         denoising.Chain.check(config, options)
+        denoising.check_guidance(config.p_uncond, options.w)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from baselines._nn import diffusion
 from baselines.diffusion.classifier_free_guidance import ClassifierFreeGuidance
+from genbench import registry
 from genbench.api import ClassLabel, DataSpec, Noise, Update, count_nfe
 
 CLASSES, NULL = 3, 3
@@ -276,3 +277,20 @@ def test_samples_of_a_pair_of_classes_follow_the_guided_flow(w: float) -> None:
     assert inside.float().mean() > 0.85
     error = (x - expected)[inside].abs()
     assert error.mean() < 3e-3 and error.quantile(0.99) < 2e-2
+
+
+@pytest.mark.parametrize("name", ["classifier_free_guidance", "ldm"])
+def test_guidance_by_a_branch_that_never_learned_is_refused(name: str) -> None:
+    cls = registry.load(name)
+
+    def check(p_uncond: float, w: float) -> None:
+        cls.check(cls.Config(p_uncond=p_uncond), cls.Options(w=w))
+
+    for p_uncond, w in ((0.1, 0.5), (0.1, -1), (0, 0), (1, -1)):
+        check(p_uncond, w)
+    for w in (0.5, -1):
+        with pytest.raises(ValueError, match=r"p_uncond = 0 never.*set w = 0"):
+            check(0, w)
+    for w in (0.5, 0):
+        with pytest.raises(ValueError, match=r"p_uncond = 1 leaves.*set w = -1"):
+            check(1, w)

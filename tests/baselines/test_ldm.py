@@ -229,3 +229,10 @@ def test_sizes(size: int, channels: int) -> None:
     m = make(size, channels)
     assert isinstance(m.encode(torch.zeros(8, channels, size, size), Noise(0, range(8))), Tensor)
     assert sample(m).shape == (8, channels, size, size)
+
+
+def test_a_variance_that_is_learned_from_the_bins_of_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="learn_variance scores 8-bit pixels"):
+        LDM.Config(learn_variance=True)
+    with pytest.raises(ValueError, match="variance"):
+        LDM.Options(variance="learned")
