@@ -2,6 +2,7 @@
 
 dataset = "digits"                  # and n, extractor, budget, ...: as in a suite
 [rows]
+gaussian = { baseline = "gaussian" }
 eta0 = { baseline = "ddpm", options = { sampler = "ddim", steps = 10 } }
 eta1 = { baseline = "ddpm", options = { sampler = "ddim", steps = 10, eta = 1.0 } }
 [claims.eta]
@@ -9,17 +10,18 @@ statement = "With few steps DDIM without noise is better"
 source = "arXiv:2010.02502 table 1"
 measure = "fd"
 expect = "eta0 < eta1"
+must_beat = { row = "gaussian", measure = "fd" }    # here, or once for the file above [rows]
 published = "FID 13.36 and 41.07 (CIFAR-10)"
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genbench import metrics, registry, suite
 from genbench.claims import expectation
@@ -32,6 +34,7 @@ __all__ = [
     "Claim",
     "ClaimFile",
     "Count",
+    "MustBeat",
     "count",
     "describe",
     "load",
@@ -74,6 +77,41 @@ def count(measure: str) -> Count | None:
     return COUNTS.get(measure)
 
 
+class MustBeat(Spec):
+    """What rows must be better than before a comparison of them says anything.
+
+    Attributes:
+        row: A row of the file, usually one that does not train.
+        value: In its place a number, such as chance.
+        none: In the place of both: why the claim needs no such reference, in words.
+        measure: The metric in which they must be better, as a suite names it.
+        rows: Which of the claim's rows must be; () for all. Those that are claimed to be bad need
+            not be good.
+    """
+
+    row: str = ""
+    value: float | None = None
+    none: str = ""
+    measure: str = ""
+    rows: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (bool(self.row), self.value is not None, bool(self.none)).count(True) != 1:
+            raise ValueError("names one of row, value and none")
+        if self.none and (self.measure or self.rows):
+            raise ValueError("none stands alone")
+        if not self.none and not self.measure:
+            raise ValueError("needs measure, the metric in which the reference must be beaten")
+        return self
+
+    def __str__(self) -> str:
+        if self.none:
+            return f"nothing: {self.none}"
+        rows = f"{', '.join(self.rows)}: " if self.rows else ""
+        return f"{rows}{self.row or f'{self.value:g}'} in {self.measure}"
+
+
 class Claim(Spec):
     """A statement, and what would bear it out.
 
@@ -83,6 +121,7 @@ class Claim(Spec):
         measure: A metric, as a suite names it; one of `COUNTS`; or `loss.NAME`, the last value of
             what the family logs as NAME in training.
         expect: What the rows should do by that measure; see `expectation`.
+        must_beat: What the rows must beat for a verdict; that of the file where it says nothing.
         published: Figures of the source, with their data, where they were read there.
     """
 
@@ -90,12 +129,14 @@ class Claim(Spec):
     source: str = Field(min_length=1)
     measure: str
     expect: str
+    must_beat: MustBeat | None = None
     published: str = ""
 
 
 class _Named(Spec):
     """The part of a file that a suite does not have."""
 
+    must_beat: MustBeat | None = None
     rows: dict[str, Row] = Field(min_length=1)
     claims: dict[str, Claim] = Field(min_length=1)
 
@@ -120,8 +161,17 @@ class ClaimFile:
         """What a claim expects."""
         return expectation.parse(self.claims[claim].expect, self.rows)
 
+    def compared(self, claim: str) -> list[str]:
+        """The rows that a claim compares, each once."""
+        return list(dict.fromkeys(row for one in self.expected(claim) for row in one.rows))
+
+    def used(self, claim: str) -> set[str]:
+        """The rows that a claim needs: those that it compares, and what they must beat."""
+        must = self.claims[claim].must_beat
+        return {*self.compared(claim), *([must.row] if must and must.row else [])}
+
     def only(self, claim: str) -> "ClaimFile":
-        """The file with one claim and the rows that it compares.
+        """The file with one claim and the rows that it needs.
 
         Raises:
             ConfigError: For an unknown claim, with the nearest one.
@@ -130,7 +180,7 @@ class ClaimFile:
             raise ConfigError(
                 f"claims {self.name!r}: no claim {claim!r}; {nearest(claim, self.claims)}"
             )
-        used = {row for one in self.expected(claim) for row in one.rows}
+        used = self.used(claim)
         kept = [(n, r) for n, r in zip(self.rows, self.suite.rows, strict=True) if n in used]
         return replace(
             self,
@@ -202,12 +252,12 @@ def load(name: str, changes: Sequence[str] = ()) -> ClaimFile:
     """
     content = _content(name)
     where = f"claims {content['name']!r}"
-    valid = {*Suite.model_fields, "claims"} - _OF_TABLES
+    valid = {*Suite.model_fields, *_Named.model_fields} - _OF_TABLES
     for key in content:
         if key not in valid:
             raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, valid)}")
     given = {key: content[key] for key in _Named.model_fields if key in content}
-    named = parse(_Named, given, where)
+    named = _told(parse(_Named, given, where))
     _check_names(named, where)
     made = ClaimFile(
         name=content["name"],
@@ -217,6 +267,15 @@ def load(name: str, changes: Sequence[str] = ()) -> ClaimFile:
     )
     _check_claims(made, where)
     return made
+
+
+def _told(named: _Named) -> _Named:
+    """The same, with the file's `must_beat` in every claim that has none of its own."""
+    claims = {
+        name: claim.model_copy(update={"must_beat": claim.must_beat or named.must_beat})
+        for name, claim in named.claims.items()
+    }
+    return named.model_copy(update={"claims": claims})
 
 
 def _content(name: str) -> dict[str, Any]:
@@ -248,6 +307,7 @@ def _suite(content: dict[str, Any], named: _Named, changes: Sequence[str], where
                 "claims that you want, as FILE/CLAIM"
             )
     needed = [c.measure for c in named.claims.values() if count(c.measure) is None]
+    needed += [m.measure for c in named.claims.values() if (m := c.must_beat) and m.measure]
     rest = {key: value for key, value in content.items() if key not in _Named.model_fields}
     rest["rows"] = [row.model_dump(exclude_unset=True) for row in named.rows.values()]
     rest["metrics"] = list(dict.fromkeys([*content.get("metrics", ()), *needed]))
@@ -276,19 +336,44 @@ def _check_claims(file: ClaimFile, where: str) -> None:
     for name, claim in file.claims.items():
         inside = f"{where}, claim {name!r}"
         try:
-            used |= {row for one in file.expected(name) for row in one.rows}
+            compared = file.compared(name)
         except ConfigError as error:
             raise ConfigError(f"{inside}: {error}") from None
-        if count(claim.measure) is not None:
-            continue
-        head = claim.measure.partition("@")[0]
-        valid = {*metrics.groups(), *COUNTS}
-        if head not in valid:
-            raise ConfigError(f"{inside}: unknown measure {head!r}; {nearest(head, valid)}")
-        members = metrics.expand(head)
-        if len(members) > 1 and head not in members:
-            raise ConfigError(
-                f"{inside}: {head!r} are {len(members)} metrics; name one: {', '.join(members)}"
-            )
+        if count(claim.measure) is None:
+            _check_measure(claim.measure, inside, COUNTS)
+        _check_must_beat(file, claim, compared, inside)
+        used |= file.used(name)
     if idle := [row for row in file.rows if row not in used]:
         raise ConfigError(f"{where}: no claim compares row {idle[0]!r}; remove it")
+
+
+def _check_measure(measure: str, inside: str, counts: Iterable[str] = ()) -> None:
+    head = measure.partition("@")[0]
+    valid = {*metrics.groups(), *counts}
+    if head not in valid:
+        raise ConfigError(f"{inside}: unknown measure {head!r}; {nearest(head, valid)}")
+    members = metrics.expand(head)
+    if len(members) > 1 and head not in members:
+        raise ConfigError(
+            f"{inside}: {head!r} are {len(members)} metrics; name one: {', '.join(members)}"
+        )
+
+
+def _check_must_beat(file: ClaimFile, claim: Claim, compared: list[str], inside: str) -> None:
+    must = claim.must_beat
+    if must is None:
+        raise ConfigError(
+            f"{inside} does not say what its rows must beat: write must_beat = {{ row = "
+            '"gaussian", measure = "fd" }, here or once for the file, or { none = "WHY" }'
+        )
+    if must.none:
+        return
+    inside += ", must_beat"
+    _check_measure(must.measure, inside)
+    if metrics.find(must.measure.partition("@")[0]).direction == "none":
+        raise ConfigError(f"{inside}: neither low nor high {must.measure!r} is better; name fd")
+    if must.row and must.row not in file.rows:
+        raise ConfigError(f"{inside}: unknown row {must.row!r}; {nearest(must.row, file.rows)}")
+    for row in must.rows:
+        if row not in compared:
+            raise ConfigError(f"{inside}: {row!r} is not compared; {nearest(row, compared)}")

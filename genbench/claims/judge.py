@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from genbench.claims.file import LOSS, count
+from genbench import metrics
+from genbench.claims.expectation import Comparison, Side
+from genbench.claims.file import LOSS, Claim, count
 from genbench.claims.paired import compared, together
 from genbench.claims.plan import Planned
-from genbench.claims.result import Judged
+from genbench.claims.result import Judged, Link, Verdict
 from genbench.claims.runs import Runs
 from genbench.record import Record
 from genbench.spec import MetricSpec
+from genbench.stats import mean_interval
 
 __all__ = ["judge"]
 
@@ -37,8 +40,7 @@ def judge(planned: Planned, records: Iterable[Record], *, exact: bool) -> list[J
 def _judged(planned: Planned, name: str, runs: Runs) -> Judged:
     claim = planned.file.claims[name]
     metric, counted = planned.metrics.get(claim.measure), count(claim.measure)
-    expected = planned.file.expected(name)
-    rows = list(dict.fromkeys(row for one in expected for row in one.rows))
+    expected, rows = planned.file.expected(name), planned.file.compared(name)
     found = _find(planned, rows, claim.measure, metric, runs)
     stop = _unlike(found) if counted is not None and counted.timed else ""
     exact, values = counted is not None and counted.exact, _repeated(planned, found)
@@ -52,18 +54,84 @@ def _judged(planned: Planned, name: str, runs: Runs) -> Judged:
             update = {"verdict": "INCONCLUSIVE", "reason": lacking or stop}
             link = link.model_copy(update=update)
         links.append(link)
+    signal = _signal(planned, claim, rows, runs)
+    told = signal.verdict == "INCONCLUSIVE" and any(link.reason for link in links)
     return Judged(
         file=planned.file.name,
         claim=name,
-        **claim.model_dump(),
+        **claim.model_dump(exclude={"must_beat"}),
+        must_beat=str(claim.must_beat),
         metric=metric,
-        verdict=together(links),
+        verdict=signal.verdict or together(links),
+        reason="" if told else signal.reason,
         links=tuple(links),
+        signal=signal.links,
         values=found.values,
         rows={row: _described(planned, row) for row in rows},
         scale=_scale(planned, rows),
         remarks=tuple(_remarks(planned, found, claim.measure)),
     )
+
+
+# --- whether there is anything to compare --------------------------------------------------------
+
+
+class _Signal(NamedTuple):
+    """Whether rows beat what they must: a verdict that forestalls the claim's own, or None."""
+
+    verdict: Verdict | None
+    reason: str
+    links: tuple[Link, ...]
+
+
+def _signal(planned: Planned, claim: Claim, rows: Sequence[str], runs: Runs) -> _Signal:
+    """Each row that must beat the reference, tested as a claim of its own.
+
+    Where it is shown to be no better, or not shown to be better, there is nothing to measure;
+    where a run is missing, or there are too few seeds, it remains open.
+    """
+    must = claim.must_beat
+    if must is None or must.none:
+        return _Signal(None, "", ())
+    trained = [row for row in must.rows or rows if row not in planned.references]
+    trained = [row for row in trained if row != must.row]
+    needed = [*trained, must.row] if must.row else trained
+    found = _find(planned, needed, must.measure, planned.metrics[must.measure], runs)
+    values = _repeated(planned, found)
+    kind = metrics.find(must.measure.partition("@")[0])
+    links, weak, unknown = [], [], []
+    for row in trained:
+        alone, other = Side(row), Side(must.row, 1.0 if must.value is None else must.value)
+        less, more = (alone, other) if kind.direction == "lower" else (other, alone)
+        sign = "<" if kind.direction == "lower" else ">"
+        link = compared(Comparison(less, more, f"{alone} {sign} {other}"), values)
+        lacking = [found.missing[r] for r in (row, must.row) if r in found.missing]
+        if lacking or link.reason:
+            why = f"no {kind.label}: {'; '.join(lacking)}" if lacking else link.reason
+            link = link.model_copy(update={"verdict": "INCONCLUSIVE", "reason": why})
+            unknown.append(why)
+        elif link.verdict != "REPRODUCED":
+            against = _number(values[must.row].values()) if must.row else f"{must.value:g}"
+            told = f"{must.row}'s {against}" if must.row else against
+            weak.append(
+                f"{row}: {kind.label} {_number(values[row].values())} does not beat {told}"
+            )
+        links.append(link)
+    if weak:
+        return _Signal("NOT MEASURABLE", "; ".join(weak), tuple(links))
+    if unknown:
+        told = "; ".join(dict.fromkeys(unknown))
+        return _Signal("INCONCLUSIVE", f"whether {must} is beaten is open: {told}", tuple(links))
+    return _Signal(None, "", tuple(links))
+
+
+def _number(values: Iterable[float]) -> str:
+    """The mean over seeds with its interval, "244 [236, 253]"; a constant alone."""
+    numbers = list(values)
+    if len(set(numbers)) == 1:
+        return f"{numbers[0]:.4g}"
+    mean, _, (low, high) = mean_interval(numbers)
+    return f"{mean:.4g} [{low:.3g}, {high:.3g}]"
 
 
 # --- the runs ------------------------------------------------------------------------------------

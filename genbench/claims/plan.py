@@ -55,7 +55,9 @@ def plan(file: ClaimFile, data_root: Path | None = None) -> Planned:
 def _metrics(file: ClaimFile, data_root: Path | None) -> dict[str, MetricSpec]:
     """The spec of every measure that is a metric."""
     found = {}
-    for measure in {c.measure for c in file.claims.values() if count(c.measure) is None}:
+    claimed = {c.measure for c in file.claims.values() if count(c.measure) is None}
+    beaten = {m.measure for c in file.claims.values() if (m := c.must_beat) and m.measure}
+    for measure in sorted(claimed | beaten):
         update = {"metrics": (measure,), "rows": file.suite.rows[:1]}
         specs = suite.plan(file.suite.model_copy(update=update), data_root)[0].metrics
         # a group may have the name of one of its members

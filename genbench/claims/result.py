@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ __all__ = ["FILE", "Judged", "Link", "Verdict", "read", "write"]
 
 FILE = "claims.json"
 
-Verdict = Literal["REPRODUCED", "NOT REPRODUCED", "INCONCLUSIVE"]
+Verdict = Literal["REPRODUCED", "NOT REPRODUCED", "INCONCLUSIVE", "NOT MEASURABLE"]
 
 
 class _Frozen(BaseModel):
@@ -59,7 +59,11 @@ class Judged(_Frozen):
         claim: Its name there.
         statement, source, measure, expect, published: See `Claim`.
         metric: What the measure is, None for a count.
-        verdict: NOT REPRODUCED if a comparison is, REPRODUCED if all are, else INCONCLUSIVE.
+        verdict: NOT MEASURABLE if a row does not beat what it must; else NOT REPRODUCED if a
+            comparison is, REPRODUCED if all are, INCONCLUSIVE otherwise.
+        must_beat: The reference that the rows must beat, in words.
+        signal: Each row that must beat it, tested.
+        reason: Why there is no verdict, as the rest of a sentence; "" where the links say it.
         links: Its comparisons.
         values: The measure by row and training seed; a reference's stands under its seed 0.
         rows: What each row is: family and settings.
@@ -75,8 +79,11 @@ class Judged(_Frozen):
     measure: str
     metric: MetricSpec | None = None
     expect: str
+    must_beat: str = ""
     verdict: Verdict
+    reason: str = ""
     links: tuple[Link, ...]
+    signal: tuple[Link, ...] = ()
     values: dict[str, dict[int, float]] = {}
     rows: dict[str, str] = {}
     scale: str = ""
@@ -88,14 +95,20 @@ class Judged(_Frozen):
         return f"{self.file}/{self.claim}"
 
 
-def write(found: Sequence[Judged], folder: Path) -> list[Judged]:
+def write(found: Sequence[Judged], folder: Path, gone: Collection[str] = ()) -> list[Judged]:
     """Keep claims in `folder`, in the place of what was known of them; returns all that it has.
+
+    Args:
+        found: The claims.
+        folder: Of the records.
+        gone: Names of claims that cannot be judged any more: what was known of them is dropped.
 
     Raises:
         StoreError: If the file that is there cannot be read, or a new one not be written.
     """
     with changing(folder / FILE):
-        known = {one.name: one for one in read(folder)} | {one.name: one for one in found}
+        known = {one.name: one for one in read(folder) if one.name not in gone}
+        known |= {one.name: one for one in found}
         kept = [known[name] for name in sorted(known)]
         body = {"claims": [one.model_dump(mode="json") for one in kept]}
         atomic_write(folder / FILE, (json.dumps(body, indent=1) + "\n").encode())

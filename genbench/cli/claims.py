@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,9 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "claims",
         help="what papers and notes say of models, run and judged",
         description="Runs what is missing of the rows that claims compare, and says of each "
-        "claim whether it is REPRODUCED, NOT REPRODUCED or INCONCLUSIVE at this scale. A run "
-        "that was stopped goes on where it was; trainings are shared with suites in one folder.",
+        "claim whether it is REPRODUCED, NOT REPRODUCED or INCONCLUSIVE at this scale, or NOT "
+        "MEASURABLE, as a row does not beat the reference that it must. A run that was stopped "
+        "goes on where it was; trainings are shared with suites in one folder.",
         epilog="changes: seeds=0,1,2,3,4  n=1000  budget.images=100000  ddpm.lr=1e-3  "
         "data.root=PATH.  Exit codes: 0 judged, whatever the verdicts; 2 usage; 3 some cells "
         "failed; 130 interrupted",
@@ -73,9 +74,11 @@ def _claims(arguments: argparse.Namespace) -> int:
     records = store.records()
     exact = not arguments.no_run
     found = [one for part in planned for one in claims.judge(part, records, exact=exact)]
+    lacking: set[str] = set()
     if arguments.no_run and not named:
-        found = [one for one in found if one.values.keys() >= one.rows.keys()]
-    _show(arguments, store, found)
+        lacking = {one.name for one in found if not one.values.keys() >= one.rows.keys()}
+        found = [one for one in found if one.name not in lacking]
+    _show(arguments, store, found, lacking)
     if arguments.no_run:
         return OK
     missing = cells_without(cells, store)
@@ -111,13 +114,21 @@ def _run(
     return running.run(todo, table, store, runtime, arguments)
 
 
-def _show(arguments: argparse.Namespace, store: Store, found: "Sequence[Judged]") -> None:
-    """Keep the verdicts in the folder, and print those that were asked for."""
+def _show(
+    arguments: argparse.Namespace,
+    store: Store,
+    found: "Sequence[Judged]",
+    lacking: Collection[str],
+) -> None:
+    """Keep the verdicts in the folder, and print those that were asked for.
+
+    Those of claims that are `lacking` runs are dropped.
+    """
     from genbench import claims
     from genbench.report import claims as table
     from genbench.report import write
 
-    table.write(claims.write(found, store.root), store.root)
+    table.write(claims.write(found, store.root, lacking), store.root)
     if not arguments.no_run:
         write(store, store.root, kinds=kinds(), log=say)
     if arguments.json:

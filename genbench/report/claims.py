@@ -21,9 +21,10 @@ __all__ = ["frame", "render", "section", "write"]
 _WORDS = ("verdict", "claim", "expected", "measure", "values", "difference or ratio", "source")
 _CAPTION = (
     "REPRODUCED: the 95 % interval lies wholly on the claimed side; NOT REPRODUCED: wholly on the "
-    "other; INCONCLUSIVE: neither. Differences are positive as claimed, ratios stand beside what "
-    "is claimed of them. Intervals: Student t over training seeds, paired by seed; of ratios by "
-    "logarithms. A verdict holds at the scale that is named, and nowhere else."
+    "other; INCONCLUSIVE: neither; NOT MEASURABLE: a row does not beat the reference that it "
+    "must, so that there is nothing to compare. Differences are positive as claimed, ratios stand "
+    "beside what is claimed of them. Intervals: Student t over training seeds, paired by seed; of "
+    "ratios by logarithms. A verdict holds at the scale that is named, and nowhere else."
 )
 _WIDE = 50  # characters that a cell of the page shows for certain
 _LONGEST = 300  # characters of a reason, which may be an error's message
@@ -54,14 +55,15 @@ def frame(found: Sequence[Judged]) -> "pd.DataFrame":
 
     names = ["file", "claim", "statement", "source", "published", "measure", "verdict"]
     names += ["comparison", "form", "estimate", "ci95 low", "ci95 high", "factor"]
-    names += ["seeds", "verdict of the comparison", "reason", "scale"]
+    names += ["seeds", "verdict of the comparison", "reason", "scale", "must beat"]
     rows = []
     for one in found:
         texts = (one.file, one.claim, one.statement, one.source, one.published, _id(one))
         for link in one.links:
             low, high = link.ci95 or (None, None)
             numbers = (link.estimate, low, high, link.factor)
-            ends = (len(link.seeds), link.verdict, link.reason, one.scale)
+            why = "; ".join(filter(None, (one.reason, link.reason)))
+            ends = (len(link.seeds), link.verdict, why, one.scale, one.must_beat)
             rows.append((*texts, one.verdict, link.text, link.form, *numbers, *ends))
     lines = [[clean(v) if isinstance(v, str) else v for v in row] for row in rows]
     return pd.DataFrame(lines, columns=names).astype(dict.fromkeys(names[9:13], "float64"))
@@ -106,6 +108,10 @@ def _values(one: Judged) -> str:
 def _evidence(one: Judged) -> str:
     several = len(one.links) > 1
     told = [f"{link.text}: {_tested(link)}" if several else _tested(link) for link in one.links]
+    if one.verdict == "NOT MEASURABLE":  # what the rows say of each other would mislead
+        told = [one.reason]
+    elif one.reason:
+        told.append(one.reason)
     return clean("; ".join(told), _LONGEST * len(told))
 
 
@@ -135,7 +141,8 @@ def _told(one: Judged) -> str:
     rows = "; ".join(f"{row} is {what}" if row != what else row for row, what in one.rows.items())
     parts = [f"{one.name}: {one.statement} ({one.source})."]
     parts += [f"Published: {one.published}."] if one.published else []
-    parts += [f"Here: {one.scale}; {_id(one)}; {rows}.", *one.remarks]
+    must = [f"must beat {one.must_beat}"] if one.must_beat else []
+    parts += [f"Here: {'; '.join((one.scale, _id(one), rows, *must))}.", *one.remarks]
     return clean(" ".join(parts))
 
 
@@ -149,11 +156,12 @@ def section(folders: Sequence[Path]) -> list[Section]:
     if not found:
         return []
     columns = ["claim", "verdict", "difference or ratio", "seeds", "measure", "expected"]
-    columns += ["values", "scale", "statement", "source", "published"]
+    columns += ["must beat", "values", "scale", "statement", "source", "published"]
     rows = [
         [
             *(one.name, one.verdict, _evidence(one), _seeds(one), _measure(one), one.expect),
-            *(_values(one), one.scale, one.statement, one.source, one.published or DASH),
+            *(one.must_beat or DASH, _values(one)),
+            *(one.scale, one.statement, one.source, one.published or DASH),
         ]
         for one in found
     ]
