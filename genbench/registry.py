@@ -7,22 +7,22 @@ are families (`pkg`).
 """
 
 import ast
-import hashlib
 import importlib
 import inspect
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genbench.spec import ConfigError, nearest
+from genbench.versions import code_version
 
 if TYPE_CHECKING:
     from genbench.api import Baseline
 
-__all__ = ["GROUP", "Family", "defining", "families", "load", "version"]
+__all__ = ["GROUP", "Family", "broken", "defining", "families", "forget", "load", "version"]
 
 GROUP = "genbench.baselines"
 
@@ -59,51 +59,80 @@ class Family:
         return doc.partition("\n")[0].strip()
 
 
-@lru_cache
 def families() -> dict[str, Family]:
-    """All families by name, sorted.
+    """All families that can be found by name, sorted; see `broken` for the others."""
+    return _found()[0]
 
-    Raises:
-        ConfigError: When two files claim one name, or an entry point names nothing.
-    """
-    found = list(_scan("baselines"))
+
+def broken() -> dict[str, str]:
+    """Why entry points bring no family, a sentence each, by the name that they claim."""
+    return _found()[1]
+
+
+@lru_cache
+def _found() -> tuple[dict[str, Family], dict[str, str]]:
+    """Families by name, and entry points that do not work: one of them stops nobody else."""
+    shipped = {family.name: family for family in _scan("baselines")}
+    wanted: dict[str, list[Family]] = {name: [family] for name, family in shipped.items()}
+    reasons: dict[str, str] = {}
     for entry in entry_points(group=GROUP):
-        module, _, attribute = entry.value.partition(":")
-        spec = _find(module, entry.name)
-        if spec.submodule_search_locations and not attribute:
-            found += _scan(module)
-        else:
-            found.append(Family(entry.name, module, Path(spec.origin or ""), attribute))
-    by_name: dict[str, Family] = {}
-    for family in found:
-        other = by_name.setdefault(family.name, family)
-        if other.path.resolve() != family.path.resolve():
-            raise ConfigError(
-                f"two families are called {family.name!r}, in {other.path} and in {family.path}; "
+        try:
+            brought = _brought(entry)
+        except ConfigError as error:
+            reasons[entry.name] = str(error)
+            continue
+        for family in brought:
+            wanted.setdefault(family.name, []).append(family)
+    for name, claims in wanted.items():
+        paths = list(dict.fromkeys(family.path.resolve() for family in claims))
+        if len(paths) > 1:
+            keeps = f"; {paths[0]} is taken" if name in shipped else ""
+            reasons[name] = (
+                f"two families are called {name!r}, in {paths[0]} and in {paths[1]}{keeps}; "
                 "rename one"
             )
-    return dict(sorted(by_name.items()))
+    found = {n: f[0] for n, f in wanted.items() if n in shipped or n not in reasons}
+    return dict(sorted(found.items())), reasons
+
+
+def _brought(entry: EntryPoint) -> list[Family]:
+    """The families that an entry point brings.
+
+    Raises:
+        ConfigError: When it names nothing that can be found.
+    """
+    module, _, attribute = entry.value.partition(":")
+    spec = _find(module, entry.name)
+    if spec.submodule_search_locations and not attribute:
+        return _scan(module)
+    return [Family(entry.name, module, Path(spec.origin or ""), attribute)]
 
 
 def load(name: str) -> "type[Baseline[Any]]":
     """Import the family's module and give its one subclass of `Baseline`.
 
     Raises:
-        ConfigError: For an unknown name, with the nearest one, and for a file that does not define
-            exactly one family.
+        ConfigError: For an unknown name, with the nearest one, for a file that does not define
+            exactly one family, and for a family that breaks the contract.
     """
     from genbench.api import Baseline
 
     family = _family(name)
     try:
         module = importlib.import_module(family.module)
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever code of somebody else's raises
         raise ConfigError(
             f"baseline {name!r} in {family.path} cannot be imported ({type(error).__name__}: "
             f"{error}); mend it, or leave it out with baseline=NAMES"
         ) from error
     if family.attribute:
-        classes = [getattr(module, family.attribute)]
+        named: Any = getattr(module, family.attribute, None)
+        classes = [named]
+        if not (inspect.isclass(named) and issubclass(named, Baseline)):
+            raise ConfigError(
+                f"baseline {name!r}: {family.attribute} in {family.path} is not a Baseline; mend "
+                "the entry point"
+            )
     else:
         classes = [
             value
@@ -111,12 +140,35 @@ def load(name: str) -> "type[Baseline[Any]]":
             if inspect.isclass(value)
             and issubclass(value, Baseline)
             and value.__module__ == module.__name__
-            and not inspect.isabstract(value)
         ]
+        classes = [c for c in classes if not inspect.isabstract(c)] or classes
     if len(classes) != 1:
         names = ", ".join(c.__name__ for c in classes) or "none"
         raise ConfigError(f"{family.path} must define one Baseline, it defines {names}")
-    return classes[0]  # type: ignore[no-any-return]
+    cls: type[Baseline[Any]] = classes[0]
+    if wrong := _wrong(cls):
+        raise ConfigError(f"baseline {name!r}: {cls.__name__} in {family.path} {wrong}")
+    return cls
+
+
+def _wrong(cls: "type[Baseline[Any]]") -> str:
+    """What a class lacks of the contract, or an empty string."""
+    from genbench import api
+
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"does not define {', '.join(missing)}"
+    kind = getattr(cls, "kind", None)
+    if not (isinstance(kind, str) and kind.strip()):
+        return 'has no kind, by which tables group rows; add a line such as kind = "gan"'
+    for attribute, base in (
+        ("cond", api.Condition),
+        ("Config", api.Config),
+        ("Options", api.Options),
+    ):
+        value = getattr(cls, attribute)
+        if not (inspect.isclass(value) and issubclass(value, base)):
+            return f"has a {attribute} that is not a subclass of api.{base.__name__}"
+    return ""
 
 
 @lru_cache
@@ -143,28 +195,21 @@ def defining(name: str) -> tuple[str, ...]:
 
 @lru_cache
 def version(name: str) -> str:
-    """Hash of the family's code and of all that it imports from its own package.
-
-    Taken from the syntax tree without docstrings, so comments, layout and documentation do not
-    change it.
-    """
+    """Hash of the family's code and of all that it imports; see `versions`."""
     family = _family(name)
-    package = family.module.partition(".")[0]
-    digest = hashlib.sha256()
-    todo, seen = [family.path], set[Path]()
-    while todo:
-        path = todo.pop(0)
-        if path in seen:
-            continue
-        seen.add(path)
-        tree = ast.parse(path.read_text("utf-8"))
-        todo += sorted(_imports(tree, package))
-        digest.update(ast.dump(_without_docstrings(tree)).encode())
-    return digest.hexdigest()[:16]
+    return code_version(family.module, family.path)
+
+
+def forget() -> None:
+    """Look for families again at the next question, and read their code anew."""
+    _found.cache_clear()
+    version.cache_clear()
 
 
 def _family(name: str) -> Family:
     known = families()
+    if name not in known and name in broken():
+        raise ConfigError(broken()[name])
     if name not in known:
         raise ConfigError(f"unknown baseline {name!r}; {nearest(name, known)}")
     return known[name]
@@ -175,6 +220,12 @@ def _find(module: str, entry: str) -> Any:
         spec = find_spec(module)
     except ModuleNotFoundError:
         spec = None
+    except Exception as error:  # noqa: BLE001 - the package around the module runs
+        raise ConfigError(
+            f"the entry point {entry!r} of group {GROUP} names {module!r}, which cannot be "
+            f"imported ({type(error).__name__}: {error}); mend, reinstall or remove the package "
+            "that declares it"
+        ) from None
     if spec is None:
         raise ConfigError(
             f"the entry point {entry!r} of group {GROUP} names the module {module!r}, which is "
@@ -192,35 +243,3 @@ def _scan(package: str) -> list[Family]:
             if not any(part.startswith("_") for part in parts):
                 found.append(Family(path.stem, ".".join((package, *parts)), path))
     return found
-
-
-def _imports(tree: ast.AST, package: str) -> set[Path]:
-    """The files of `package` that the module imports (the style has no relative imports)."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    roots = [Path(root) for root in _find(package, package).submodule_search_locations or ()]
-    paths = set()
-    for name in names:
-        first, *rest = name.split(".")
-        for root in roots if first == package else ():
-            # looked up as files: asking the import system would run the parents of a module
-            for path in (
-                root.joinpath(*rest, "__init__.py"),
-                root.joinpath(*rest).with_suffix(".py"),
-            ):
-                if path.is_file():
-                    paths.add(path)
-    return paths
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree

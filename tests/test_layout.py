@@ -23,6 +23,7 @@ LAYERS = (
         "dist",
         "environment",
         "runtime",
+        "versions",
         "inputs",
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},

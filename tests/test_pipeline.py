@@ -52,11 +52,9 @@ def mine(tmp_path, monkeypatch):
     package(tmp_path / "path", families)
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
     monkeypatch.setenv("PYTHONPATH", environment(tmp_path / "path")["PYTHONPATH"])
-    registry.families.cache_clear()
-    registry.version.cache_clear()
+    registry.forget()
     yield
-    registry.families.cache_clear()
-    registry.version.cache_clear()
+    registry.forget()
     for name in [n for n in sys.modules if n == "mine" or n.startswith("mine.")]:
         del sys.modules[name]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genbench import __version__
+from genbench import __version__, registry
 from genbench.cli import (
     claims,
     compare,
@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         arguments.changes += rest
     try:
+        for reason in registry.broken().values():
+            warn(f"{reason}; the rest works")
         code: int = arguments.command(arguments)
     except (ConfigError, StoreError, WeightsError) as error:
         warn(str(error))
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(arguments: argparse.Namespace) -> int:
-    from genbench import claims, data, features, metrics, registry, suite, task_names
+    from genbench import claims, data, features, metrics, suite, task_names
 
     sections = {
         "suites": {name: suite.parts(name)[0].description for name in suite.names()},

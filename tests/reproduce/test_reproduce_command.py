@@ -34,8 +34,7 @@ FD, IS = "fd@digits-cnn/digits:train/n32", "is@digits-cnn/n32"
 
 def forget():
     """Families are looked up and imported anew."""
-    registry.families.cache_clear()
-    registry.version.cache_clear()
+    registry.forget()
     for name in [n for n in sys.modules if n == "mine" or n.startswith("mine.")]:
         del sys.modules[name]
 
