@@ -59,35 +59,37 @@ def flop_counter() -> FlopCounterMode:
     }
     # a version of torch has some of these; asking for another raises AttributeError
     known = {
-        getattr(torch.ops.aten, name): rule
+        getattr(torch.ops.aten, name): _places(rule)
         for name, rule in rules.items()
         if hasattr(torch.ops.aten, name)
     }
     return FlopCounterMode(display=False, custom_mapping=known)
 
 
-# Each rule gets the shapes of the tensors among the operator's arguments, other arguments as they
-# are, and the shapes of what it returns.
+def _places(rule: Callable[..., int]) -> Callable[..., int]:
+    """The rule for an operator's arguments by place: keywords differ between versions of torch."""
+    return lambda *arguments, **_: rule(*arguments)
 
 
-def _forward(query: Shape, key: Shape, value: Shape, *rest: Any, **more: Any) -> int:
+# Each rule gets the shapes of the tensors among the operator's arguments, others as they are.
+
+
+def _forward(query: Shape, key: Shape, value: Shape, *rest: Any) -> int:
     return attention_flops(query, key, value)
 
 
-def _backward(out: Shape, query: Shape, key: Shape, value: Shape, *rest: Any, **more: Any) -> int:
+def _backward(out: Shape, query: Shape, key: Shape, value: Shape, *rest: Any) -> int:
     return 2 * attention_flops(query, key, value)
 
 
-def _multi_head(
-    query: Shape, key: Shape, value: Shape, width: int, *rest: Any, **more: Any
-) -> int:
+def _multi_head(query: Shape, key: Shape, value: Shape, width: int, *rest: Any) -> int:
     """The fused inference path of `nn.MultiheadAttention`: four projections and attention."""
     batch, length, _ = query
     projections = 2 * batch * (2 * length + 2 * key[1]) * width * width
     return projections + attention_flops((batch, length, width), key, value)
 
 
-def _encoder_layer(source: Shape, width: int, *rest: Any, **more: Any) -> int:
+def _encoder_layer(source: Shape, width: int, *rest: Any) -> int:
     """The fused inference path of `nn.TransformerEncoderLayer`: the same and two linear layers."""
     hidden: int = rest[_HIDDEN_WEIGHT][0]
     rows = torch.Size(source[:-1]).numel()
