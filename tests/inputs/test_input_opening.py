@@ -155,7 +155,6 @@ def test_damaged_runs(results):
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     refused(lambda: open_source(f"{results.root}#{SLOW.key}"), "gone", "checksum mismatch")
-    assert path.exists()  # reading changes nothing
     record = results.record_path(REAL.key)
     record.write_text(record.read_text().replace('"ok"', '"skipped"'))
     refused(lambda: open_source(record), str(record), "its checksum does not match")
