@@ -8,11 +8,11 @@ distance, and the exact counters. `tests/test_golden.py` runs the same again.
     python tools/golden.py dcgan vae       these only
     python tools/golden.py --write dcgan   keep what they do now; look at the difference first
 
-Everything runs in double precision, where rounding stays far below the tolerances: in single
-precision a bias in front of a normalisation has no gradient but rounding, which Adam scales to a
-full step, so that after 20 steps a GAN's samples depend on the processor and the version of torch.
-Counters are compared exactly. A learning rate 1 % too large moves something by 38 times its
-tolerance (dcgan) or more, noise levels shifted by one by 59 times.
+Everything runs with one thread and in double precision, where rounding stays far below the
+tolerances: in single precision a bias in front of a normalisation has no gradient but rounding,
+which Adam scales to a full step, so that after 20 steps a GAN's samples depend on the processor
+and the version of torch. Counters are compared exactly. A learning rate 1 % too large moves
+something by 38 times its tolerance (dcgan) or more, noise levels shifted by one by 59 times.
 """
 
 import argparse
@@ -102,14 +102,16 @@ def _wider(value: Any) -> Any:
 
 @contextmanager
 def _double() -> Iterator[None]:
-    """Everything in here computes in double precision."""
-    before = torch.get_default_dtype()
+    """Everything in here computes in double precision, with one thread."""
+    before, threads = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
     try:
         with _Double():
             yield
     finally:
         torch.set_default_dtype(before)
+        torch.set_num_threads(threads)
 
 
 def _spec(name: str, cls: type[Baseline[Any]]) -> SampleSpec:
