@@ -1,6 +1,6 @@
 """Opens files that may not be what their names say: links, pipes, devices, files far too large.
 
-Every reader goes through `read` or `opened`, so a pipe never hangs, a device never fills the
+A reader that goes through `read` or `opened` is safe: a pipe never hangs, a device never fills the
 memory, and what is wrong is an `OSError` whose `strerror` ends a sentence. Text is taken apart by
 `json_of` and `toml_of`, which know no other error than `ValueError`. Needs no torch.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 __all__ = [
-    "IMAGE",
     "MALFORMED",
     "TABLE",
     "TEXT",
@@ -30,7 +29,6 @@ __all__ = [
 # Most bytes of a file, by what it is: some hundred times what a large one has.
 TEXT = 64 << 20  # a record, a suite, a list of names
 TABLE = 512 << 20  # one file for many rows: a plan, a bank, claims, captions
-IMAGE = 512 << 20
 _HEADER = 100 << 20  # the longest header that the safetensors format allows
 
 # What code that takes content apart raises where the content is not as expected.

@@ -1,5 +1,7 @@
 """Suites: what a TOML file and `key=value` changes become."""
 
+import os
+
 import pytest
 from toys import cells, suite_file
 
@@ -198,3 +200,18 @@ def test_a_part_can_be_loaded_by_name():
     assert part.name == "tasks/digits" and part.n == 20
     with pytest.raises(ConfigError, match="name one of them: tasks/digits"):
         suite.load("tasks")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'description = "caf\xe9"', "it is not UTF-8"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+        (None, "it is a pipe, not a file"),
+    ],
+)
+def test_a_suite_file_that_cannot_be_read_is_one_sentence(tmp_path, content, said):
+    path = tmp_path / "odd.toml"
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        suite.load(str(path))

@@ -14,7 +14,6 @@ must_beat = { row = "gaussian", measure = "fd" }    # here, or once for the file
 published = "FID 13.36 and 41.07 (CIFAR-10)"
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -25,6 +24,7 @@ from pydantic import Field, model_validator
 
 from genbench import metrics, registry, suite
 from genbench.claims import expectation
+from genbench.files import read_text, toml_of
 from genbench.spec import ConfigError, Spec, nearest, parse
 from genbench.suite import Row, Suite
 
@@ -281,7 +281,7 @@ def _told(named: _Named) -> _Named:
 def _content(name: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text("utf-8")
+            text = read_text(Path(name), encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"cannot read claims file {name}: {why}") from None
@@ -292,8 +292,8 @@ def _content(name: str) -> dict[str, Any]:
             f"unknown claims {name!r}; {nearest(name, names())}, or a path ending in .toml"
         )
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = toml_of(text)
+    except ValueError as error:
         raise ConfigError(f"claims {name!r} are not valid TOML: {error}") from None
     return {"name": Path(name).stem, "seeds": SEEDS, **content}
 

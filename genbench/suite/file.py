@@ -4,7 +4,6 @@ A file may have parts, `[[parts]]`, each a suite of its own with a `name`: what 
 holds for all.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from genbench import metrics, registry
+from genbench.files import read_text, toml_of
 from genbench.spec import (
     Budget,
     ConfigError,
@@ -120,8 +120,8 @@ def load(name: str, changes: list[str] | None = None) -> Suite:
 def _content(name: str) -> dict[str, Any]:
     text = _read(name)
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = toml_of(text)
+    except ValueError as error:
         raise ConfigError(f"suite {name!r} is not valid TOML: {error}") from None
     content.setdefault("name", Path(name).stem)
     return content
@@ -214,9 +214,10 @@ def changed(content: dict[str, Any], changes: Sequence[str], where: str = "") ->
 def _read(name: str) -> str:
     if name.endswith(".toml") or "/" in name:
         try:
-            return Path(name).read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot read suite file {name}: {error.strerror}") from None
+            return read_text(Path(name), encoding="utf-8-sig")  # editors may add a BOM
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigError(f"cannot read suite file {name}: {why}") from None
     if name not in names():
         raise ConfigError(
             f"unknown suite {name!r}; {nearest(name, names())}, or a path ending in .toml"
