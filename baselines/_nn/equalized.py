@@ -38,10 +38,15 @@ class EqualLinear(nn.Linear):
 
 
 class EqualConv2d(nn.Conv2d):
-    """Convolution that keeps the side, y = (c W) * x + b; c = gain / sqrt(c_in kernel^2)."""
+    """Convolution that keeps the side, y = (c W) * x + b; c = gain / sqrt(c_in kernel^2).
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, gain: float = GAIN) -> None:
-        super().__init__(c_in, c_out, kernel, padding=kernel // 2)
+    Without `bias` b is 0.
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, gain: float = GAIN, bias: bool = True
+    ) -> None:
+        super().__init__(c_in, c_out, kernel, padding=kernel // 2, bias=bias)
         nn.init.normal_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)

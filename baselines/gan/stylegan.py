@@ -3,11 +3,12 @@
 A mapping f turns z, scaled to length sqrt(nz), into w. The synthesis g starts from a learned
 constant and has two layers for each resolution, each with its own style of w, y = A(w),
 
-    h <- LeakyReLU(conv(h) + b + B n),   n ~ N(0, I), one number for each pixel
+    h <- LeakyReLU(blur(conv(h)) + b + B n),   n ~ N(0, I), one number for each pixel
     AdaIN(h, y) = (1 + y_s) (h - mu(h)) / sigma(h) + y_b,   mu, sigma over the pixels of a channel.
 
-In training a share of the images takes the styles from a random layer on from a second w (mixing
-regularisation). Sampling may pull w towards its mean, w_mean + psi (w - w_mean) (truncation).
+Only a layer that doubles the side blurs, and the constant has no convolution. In training a share
+of the images takes the styles from a random layer on from a second w (mixing regularisation).
+Sampling may pull w towards its mean, w_mean + psi (w - w_mean) (truncation).
 D is ProgressiveGAN's with a blur before halving. The loss is the non-saturating one with R1,
 
     L_D = softplus(-D(x)) + softplus(D(G(z))) + gamma/2 E ||grad D(x)||^2,
@@ -231,19 +232,20 @@ class Synthesis(nn.Module):
 
 
 class Style(nn.Module):
-    """Noise - LeakyReLU 0.2 - AdaIN: the end of every layer, and all of the first.
+    """Bias and noise - LeakyReLU 0.2 - AdaIN: the end of every layer, and all of the first.
 
-    The strength of the noise, B, is learned for each channel and 0 at the start.
+    The bias b and the strength of the noise, B, are learned for each channel and 0 at the start.
     """
 
     def __init__(self, c: int, nz: int) -> None:
         super().__init__()
+        self.bias = nn.Parameter(torch.zeros(c, 1, 1))
         self.strength = nn.Parameter(torch.zeros(c, 1, 1))
         self.A = EqualLinear(nz, 2 * c, gain=1)
 
     def forward(self, h: Tensor, w: Tensor, n: Tensor) -> Tensor:
         """h (B, c, H, W), w (B, nz), n (B, 1, H, W) to (B, c, H, W)."""
-        h = F.leaky_relu(h + self.strength * n, 0.2)
+        h = F.leaky_relu(h + self.bias + self.strength * n, 0.2)
         y_s, y_b = self.A(w)[:, :, None, None].chunk(2, dim=1)
         out: Tensor = (1 + y_s) * F.instance_norm(h, eps=1e-8) + y_b
         return out
@@ -255,7 +257,9 @@ class Layer(nn.Module):
     def __init__(self, c_in: int, c_out: int, nz: int, doubles: bool = False) -> None:
         super().__init__()
         self.doubles = doubles
-        self.conv = EqualConv2d(c_in, c_out, 3)
+        # the bias comes with the style: the blur, which takes 0 for what lies outside the image,
+        # would weaken it at the border
+        self.conv = EqualConv2d(c_in, c_out, 3, bias=False)
         self.style = Style(c_out, nz)
 
     def forward(self, h: Tensor, w: Tensor, n: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from steps import Losses
 from torch import Tensor, nn
 
-from baselines.gan.stylegan import StyleGAN, mix
+from baselines.gan.stylegan import Layer, StyleGAN, mix
 from genbench.api import Config, DataSpec, Noise, Unconditional, count_nfe
 from genbench.loop import Stepper
 
@@ -78,13 +78,28 @@ def test_a_style_is_the_identity_at_the_start_of_w() -> None:
     torch.testing.assert_close(out.square().mean((2, 3)), torch.ones(3, 16))
 
 
-def test_noise_comes_before_the_nonlinearity_and_the_norm() -> None:
+def test_bias_and_noise_come_before_the_nonlinearity_and_the_norm() -> None:
     style = make().G.g.stay[0].style
+    nn.init.normal_(style.bias)
     nn.init.constant_(style.strength, 2.0)
     h, n, w = images(1, 16, 4, 4), images(1, 1, 4, 4, seed=1), torch.zeros(1, 8)
-    g = nn.functional.leaky_relu(h + 2 * n, 0.2)
+    g = nn.functional.leaky_relu(h + style.bias + 2 * n, 0.2)
     expected = (g - g.mean((2, 3), keepdim=True)) / g.std((2, 3), correction=0, keepdim=True)
     torch.testing.assert_close(style(h, w, n), expected)
+
+
+@pytest.mark.parametrize("doubles", [True, False])
+def test_a_bias_is_the_same_at_every_pixel(doubles: bool) -> None:
+    """In front of the blur it would be weaker at the border, which AdaIN would then make large."""
+    torch.manual_seed(0)
+    layer = Layer(3, 3, 8, doubles=doubles)
+    nn.init.zeros_(layer.conv.weight)
+    for key, p in layer.named_parameters():
+        if key.endswith("bias") and "A" not in key:
+            nn.init.constant_(p, 2.0)
+    side = 8 if doubles else 4
+    out = layer(images(2, 3, 4, 4), torch.zeros(2, 8), torch.zeros(2, 1, side, side))
+    assert not out.any()  # a constant has no deviation from its mean
 
 
 def test_the_input_is_a_learned_constant() -> None:
@@ -146,7 +161,7 @@ def test_parameters_of_the_paper() -> None:
         m = StyleGAN(StyleGAN.Config(**StyleGAN.presets["paper"]), DataSpec("any", 3, 1024))
     f, g = (sum(p.numel() for p in net.parameters()) for net in (m.G.f, m.G.g))
     assert f == 2_101_248
-    assert g == 24_118_379 - 512  # the authors add a bias to the learned constant too
+    assert g == 24_118_379
     assert len(m.maps(Noise(0, range(0)), 8)) == 18
 
 
