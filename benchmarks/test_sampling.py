@@ -78,7 +78,7 @@ def test_step_without_a_network(rivals, device, name, shape):
         return answer
 
     # DPM-Solver++ in diffusers has no clamp
-    denoise = samplers.denoiser(network, clip=name != "dpmpp_2m")
+    denoise = samplers.denoiser(network, clip_x0=name != "dpmpp_2m")
 
     def ours() -> Tensor:
         steps = diffusion.timesteps(spacing, STEPS, alpha_bar)

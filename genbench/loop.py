@@ -100,7 +100,7 @@ class Stepper:
         if not math.isfinite(value):
             raise NonFiniteError(
                 f"the {what} {name!r} is {value} after {self.progress:.1%} of the budget; try a "
-                "lower learning rate or `clip`"
+                "lower learning rate, or limit gradients with `clip`"
             )
 
     def scale_learning_rate(self, factor: float) -> None:
@@ -310,7 +310,7 @@ class Loop:
         if not all(bool(torch.isfinite(t).all()) for t in self._live):
             raise NonFiniteError(
                 f"a weight is NaN or infinite after {self.meter.steps} steps, since a gradient "
-                "was; try a lower learning rate or `clip`"
+                "was; try a lower learning rate, or limit gradients with `clip`"
             )
         now = {t.data_ptr() for t in self.baseline.state_dict().values()}
         if now != {t.data_ptr() for t in (*self._live, *self._rest)}:

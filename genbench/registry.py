@@ -168,6 +168,20 @@ def _wrong(cls: "type[Baseline[Any]]") -> str:
         value = getattr(cls, attribute)
         if not (inspect.isclass(value) and issubclass(value, base)):
             return f"has a {attribute} that is not a subclass of api.{base.__name__}"
+    return _ambiguous(set(cls.Config.model_fields), set(cls.Options.model_fields))
+
+
+def _ambiguous(settings: set[str], options: set[str]) -> str:
+    """Why `FAMILY.name=value` would not say what it changes, or an empty string."""
+    if both := sorted(settings & options):
+        return (
+            f"has {', '.join(map(repr, both))} both in Config and in Options, so that a change "
+            "could mean either; rename one"
+        )
+    if "preset" in settings | options:
+        return "calls a field 'preset', which is how named settings are chosen; rename it"
+    if "options" in settings:
+        return "calls a setting 'options', which a preset has for sampling options; rename it"
     return ""
 
 

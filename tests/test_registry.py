@@ -94,6 +94,13 @@ def test_of_two_families_of_one_name_the_shipped_one_stays(tmp_path, monkeypatch
         registry.load("twin")  # neither is the one that was meant
 
 
+def fields(settings: str, options: str) -> str:
+    """A toy with a setting and a sampling option of its own."""
+    lines = ('kind = "toy"', f"class Config(api.Config): {settings}")
+    lines += (f"class Options(api.Options): {options}",)
+    return toy().replace('    kind = "toy"', "\n".join(f"    {line}" for line in lines))
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -101,6 +108,11 @@ def test_of_two_families_of_one_name_the_shipped_one_stays(tmp_path, monkeypatch
         (toy().replace('kind = "toy"', "kind = 3"), "has no kind"),
         (toy().replace("def step", "def stepp"), "Toy in .* does not define step"),
         (toy().replace('kind = "toy"', 'kind = "toy"; Config = dict'), "has a Config that is not"),
+        (fields("lr: float = 1", "clip: bool = True"), "has 'clip' both in Config"),
+        (fields("steps: int = 1", "steps: int = 1"), "has 'steps' both in Config and"),
+        (fields("preset: int = 1", "pass"), "calls a field 'preset', which is how"),
+        (fields("pass", "preset: int = 1"), "calls a field 'preset', which is how"),
+        (fields("options: int = 1", "pass"), "calls a setting 'options', which a preset has for"),
         (toy() + "\nraise RuntimeError('no')", r"cannot be imported \(RuntimeError: no\)"),
     ],
 )

@@ -43,7 +43,7 @@ def test_defaults_are_written_out_so_that_the_spec_stands_alone(tmp_path):
     assert cell.sample.train.config == config.model_dump(mode="json")
     assert cell.sample.options == {
         "sampler": "ddpm", "steps": 1000, "spacing": "trailing", "eta": 0.0,
-        "variance": "posterior", "clip": True,
+        "variance": "posterior", "clip_x0": True,
     }  # fmt: skip
     assert cell.sample.weights == "ema" and config.ema is not None
     fd, inception = cell.metrics
@@ -64,6 +64,16 @@ def test_changes(tmp_path):
     assert ddpm.train.config["lr"] == 1e-3 and ddpm.options["steps"] == 20
     assert (ddpm.n, ddpm.seed) == (16, 5)
     assert [m.id for m in changed[0].metrics] == ["is@digits-cnn/n16"]
+
+
+def test_the_limit_of_gradients_and_the_clamp_of_samples_have_names_of_their_own(tmp_path):
+    path = suite_file(tmp_path, ['baseline = "ddpm"'])
+    (plain,), (limited,), (free,) = (
+        cells(path, *change) for change in ([], ["ddpm.clip=1.0"], ["ddpm.clip_x0=false"])
+    )
+    assert limited.sample.train.config["clip"] == 1 != plain.sample.train.config["clip"]
+    assert limited.sample.options == plain.sample.options
+    assert free.sample.train == plain.sample.train and not free.sample.options["clip_x0"]
 
 
 def test_a_limit_keeps_the_first_rows_and_changes_nothing_in_them(tmp_path):

@@ -206,7 +206,7 @@ class Sampling(api.Options):
         eta: Noise that DDIM adds: 0 is deterministic, 1 is DDPM.
         variance: Of the noise that DDPM adds: "posterior" (fixed small), "large", or "learned",
             where the config says `learn_variance`.
-        clip: Clamp every prediction of x_0 to [-1, 1].
+        clip_x0: Clamp every prediction of x_0 to [-1, 1].
     """
 
     sampler: Literal["ddpm", "ddim", "dpmpp_2m", "heun"] = "ddpm"
@@ -217,7 +217,7 @@ class Sampling(api.Options):
     ) = "auto"
     eta: float = Field(0.0, ge=0, le=1)
     variance: Literal["posterior", "large", "learned"] = "posterior"
-    clip: bool = True
+    clip_x0: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -353,7 +353,7 @@ class Chain:
         predict = samplers.moments(
             self._told(network),
             self.config.prediction,
-            options.clip,
+            options.clip_x0,
             None if guide is None else self._told(guide),
         )
         if options.variance == "learned":
@@ -371,7 +371,7 @@ class Chain:
 
     def denoiser(self, network: Network) -> samplers.Denoiser:
         """The network as a denoiser that does not clip."""
-        return samplers.denoiser(self._told(network), self.config.prediction, clip=False)
+        return samplers.denoiser(self._told(network), self.config.prediction, clip_x0=False)
 
     def _told(self, network: Network) -> samplers.Network:
         """The network, told the step of the chain as a number."""

@@ -68,20 +68,22 @@ class Normal(Protocol):
         ...
 
 
-def denoiser(network: Network, prediction: Prediction = "epsilon", clip: bool = True) -> Denoiser:
+def denoiser(
+    network: Network, prediction: Prediction = "epsilon", clip_x0: bool = True
+) -> Denoiser:
     """The denoiser that a network is, by what it was trained to predict (`diffusion.x_0`).
 
     Args:
         network: Answers (x_t, t).
         prediction: What the answer is, in as many channels as x_t has; more are not looked at.
-        clip: Clamp x_0 to [-1, 1], the range of pixels; not for latents.
+        clip_x0: Clamp x_0 to [-1, 1], the range of pixels; not for latents.
     """
-    predict = moments(network, prediction, clip)
+    predict = moments(network, prediction, clip_x0)
     return lambda x, level: predict(x, level)[0]
 
 
 def moments(
-    network: Network, prediction: Prediction, clip: bool, guide: Guide | None = None
+    network: Network, prediction: Prediction, clip_x0: bool, guide: Guide | None = None
 ) -> Moments:
     """`denoiser` with the rest of the answer, which is empty where no variance was learned.
 
@@ -95,7 +97,7 @@ def moments(
         x_0 = diffusion.x_0(prediction, answer, x, level.a, level.s)
         if guide is not None:
             x_0 = torch.add(x_0, guide(x, level.t), alpha=level.s**2 / level.a)
-        return x_0.clamp(-1, 1) if clip else x_0, u
+        return x_0.clamp(-1, 1) if clip_x0 else x_0, u
 
     return predict
 

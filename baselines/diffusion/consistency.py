@@ -78,11 +78,11 @@ class Consistency(api.Baseline[api.Unconditional]):
         Attributes:
             steps: Evaluations of the network, 1 and more. The first is at 80, the last at 0.821,
                 others between them on EDM's grid: 80; 80, 0.821; 80, 11.7, 0.821; ...
-            clip: Clamp every answer to [-1, 1].
+            clip_x0: Clamp every answer to [-1, 1].
         """
 
         steps: int = Field(1, ge=1)
-        clip: bool = True
+        clip_x0: bool = True
 
     # Distillation on CIFAR-10. The paper's distance is LPIPS, its optimizer RAdam, and its teacher
     # an EDM model of 200 million images.
@@ -234,15 +234,15 @@ class Consistency(api.Baseline[api.Unconditional]):
         """f of noise; with more steps, noise is added to the answer and f asked again."""
         o = self.Options(**options)
         first, *rest = karras.sigmas(o.steps, low=SECOND, clean=False)
-        x = self._answer(first * noise.normal(*self.shape), first, o.clip)
+        x = self._answer(first * noise.normal(*self.shape), first, o.clip_x0)
         for sigma in rest:
             z = noise.normal(*self.shape)
-            x = self._answer(x + math.sqrt(sigma**2 - EPSILON**2) * z, sigma, o.clip)
+            x = self._answer(x + math.sqrt(sigma**2 - EPSILON**2) * z, sigma, o.clip_x0)
         return x.clamp(-1, 1)
 
-    def _answer(self, x: Tensor, sigma: float, clip: bool) -> Tensor:
+    def _answer(self, x: Tensor, sigma: float, clip_x0: bool) -> Tensor:
         x = self.f(x, torch.full((len(x),), sigma, device=x.device))
-        return x.clamp(-1, 1) if clip else x
+        return x.clamp(-1, 1) if clip_x0 else x
 
     def _denoise(
         self, x: Tensor, sigma: Tensor, weights: Tensor | None = None, boundary: float = 0.0

@@ -96,7 +96,7 @@ class LDM(api.Baseline[api.ClassLabel]):
 
         Attributes:
             variance: Of the noise that DDPM adds, "posterior" or "large".
-            clip: Not for latents, whose range is not known.
+            clip_x0: Not for latents, whose range is not known.
             w: Strength of the guidance, at least -1. A step is two network evaluations, but one
                 at w = 0 (conditional) and at w = -1 (unconditional). The decoder is one more.
         """
@@ -104,7 +104,7 @@ class LDM(api.Baseline[api.ClassLabel]):
         sampler: Literal["ddpm", "ddim", "dpmpp_2m", "heun"] = "ddim"
         steps: int = Field(50, ge=1)
         variance: Literal["posterior", "large"] = "posterior"
-        clip: Literal[False] = False
+        clip_x0: Literal[False] = False
         w: float = Field(0.5, ge=-1)
 
     # ImageNet 256x256, LDM-4. Besides its losses, the paper has residual blocks and attention in

@@ -30,7 +30,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         epilog="changes: steps=1000,50  samplers=ddpm,ddim,dpmpp_2m,heun  spacing=trailing,"
         "leading,quadratic,uniform,karras  eta=0,0.5,1  variance=posterior,large  "
         "against=ddim:100  dataset=mnist  seeds=0,1,2  n=1000  metrics=fd,is  quality=false  "
-        "batch=64  batches=1,16,64  rounds=10  compile=true  graphs=true  ddpm.clip=false  "
+        "batch=64  batches=1,16,64  rounds=10  compile=true  graphs=true  ddpm.clip_x0=false  "
         "data.root=PATH",
     )
     parser.add_argument(

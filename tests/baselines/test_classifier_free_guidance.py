@@ -185,7 +185,7 @@ def test_rows_do_not_meet_in_the_doubled_batch() -> None:
 
 def test_a_learned_variance_is_that_of_the_label_and_not_guided() -> None:
     m = make(learn_variance=True, T=50)
-    given = {"sampler": "ddpm", "steps": 2, "variance": "learned", "clip": False, "w": 4.0}
+    given = {"sampler": "ddpm", "steps": 2, "variance": "learned", "clip_x0": False, "w": 4.0}
     answers: list[Tensor] = []
     m.net.register_forward_hook(lambda module, args, answer: answers.append(answer))
     seen: list[Tensor] = []
@@ -268,7 +268,7 @@ def test_samples_of_a_pair_of_classes_follow_the_guided_flow(w: float) -> None:
     m.net = Best(m.chain.alpha_bar)
     rows = range(20)
     y = ClassLabel(torch.ones(20, dtype=torch.int64))
-    options = {"sampler": "dpmpp_2m", "steps": 200, "clip": False, "w": w}
+    options = {"sampler": "dpmpp_2m", "steps": 200, "clip_x0": False, "w": w}
     x = m.sample(y, Noise(0, rows), **options).double().view(-1, 1)
     alpha_bar = m.chain.alpha_bar[-1].item()
     start = Noise(0, rows).normal(1, 8, 8).double().view(-1, 1) / math.sqrt(alpha_bar)

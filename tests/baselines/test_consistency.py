@@ -261,7 +261,7 @@ def test_other_weights_are_used_without_dropout() -> None:
 
 def test_one_step_with_the_exact_function() -> None:
     m, n = knowing(), 500
-    x = m.sample(Unconditional(), Noise(0, range(n)), clip=False)
+    x = m.sample(Unconditional(), Noise(0, range(n)), clip_x0=False)
     z = 80 * Noise(0, range(n)).normal(1, 8, 8)
     torch.testing.assert_close(x, path(z, 80.0).clamp(-1, 1))
     # 80 z lacks the data's own variance
@@ -272,7 +272,7 @@ def test_one_step_with_the_exact_function() -> None:
 def test_more_steps_add_the_noise_that_leads_to_the_level() -> None:
     m, n = knowing(), 400
     m._answer = Mock(wraps=m._answer)
-    m.sample(Unconditional(), Noise(0, range(n)), steps=4, clip=False)
+    m.sample(Unconditional(), Noise(0, range(n)), steps=4, clip_x0=False)
     asked = [call.args[:2] for call in m._answer.call_args_list]
     assert [s for _, s in asked] == pytest.approx((80, 23.60, 5.374, 0.821), rel=5e-4)
     for x, s in asked[1:]:  # the marginal of the data at that level
@@ -296,7 +296,7 @@ def test_a_mixture_gets_its_weights_and_moments(steps: int) -> None:
         return y.view_as(x).float()
 
     m._denoise, m.shape = f, (1, 1, 2)
-    y = m.sample(Unconditional(), Noise(0, range(n)), steps=steps, clip=False)[:, 0, 0].double()
+    y = m.sample(Unconditional(), Noise(0, range(n)), steps=steps, clip_x0=False)[:, 0, 0].double()
     torch.testing.assert_close(THREE.shares(y), THREE.weights, atol=4 * 0.5 / n**0.5, rtol=0)
     torch.testing.assert_close(y.mean(0), THREE.mean, atol=0.06, rtol=0)
     torch.testing.assert_close(y.T.cov(), THREE.cov, atol=0.05, rtol=0)
@@ -309,7 +309,7 @@ def test_answers_are_clamped_unless_told_otherwise() -> None:
     m.net.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
         m.sample(Unconditional(), Noise(0, range(8)), steps=2)
-        m.sample(Unconditional(), Noise(0, range(8)), steps=2, clip=False)
+        m.sample(Unconditional(), Noise(0, range(8)), steps=2, clip_x0=False)
     assert torch.equal(seen[0], seen[2]) and not torch.allclose(seen[1], seen[3], atol=1e-3)
 
 

@@ -182,6 +182,12 @@ def test_what_defines_a_family_is_one_of_its_settings_and_readable_without_it(na
 
 
 @families
+def test_no_name_is_both_a_setting_and_an_option(name: str) -> None:
+    cls = registry.load(name)
+    assert not set(cls.Config.model_fields) & set(cls.Options.model_fields)
+
+
+@families
 def test_config_and_options_refuse_unknown_names(name: str) -> None:
     cls = registry.load(name)
     assert cls.kind

@@ -193,8 +193,8 @@ def test_every_sampler_takes_every_sequence(sampler: str, spacing: Any) -> None:
 def test_options_reach_the_sampler() -> None:
     m = answering(T=50)
     given: list[dict[str, Any]] = [{"sampler": name, "spacing": "trailing"} for name in SAMPLERS]
-    given += [{"variance": "large"}, {"clip": False}, {"sampler": "ddim", "eta": 0.5}]
-    given += [{"spacing": "leading"}, {"sampler": "ddim", "clip": False}]
+    given += [{"variance": "large"}, {"clip_x0": False}, {"sampler": "ddim", "eta": 0.5}]
+    given += [{"spacing": "leading"}, {"sampler": "ddim", "clip_x0": False}]
     with torch.no_grad():
         found = [m.sample(Unconditional(), Noise(0, range(4)), steps=5, **o) for o in given]
     assert all((x - y).abs().max() > 1e-3 for x, y in itertools.combinations(found, 2))

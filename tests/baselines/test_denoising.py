@@ -431,7 +431,7 @@ def test_at_its_bounds_a_learned_variance_is_a_fixed_one(
 
 def test_a_guide_is_added_to_the_score() -> None:
     """For every prediction: epsilon' = epsilon - s g, here with a g that depends on x_t and t."""
-    c, options = chain(T=50), Sampling(sampler="ddim", steps=10, clip=False)
+    c, options = chain(T=50), Sampling(sampler="ddim", steps=10, clip_x0=False)
 
     def epsilon(x: Tensor, t: Tensor) -> Tensor:
         return torch.tanh(x)

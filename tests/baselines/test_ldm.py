@@ -149,8 +149,8 @@ def test_the_denoiser_sees_scaled_latents_and_the_decoder_unscaled_ones() -> Non
 
 
 def test_latents_are_not_clipped() -> None:
-    with pytest.raises(ValueError, match="clip"):
-        LDM.Options(clip=True)
+    with pytest.raises(ValueError, match="clip_x0"):
+        LDM.Options(clip_x0=True)
     m = make(prediction="epsilon")
     seen: list[Tensor] = []
     m.decoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))

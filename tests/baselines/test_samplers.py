@@ -394,7 +394,7 @@ def test_all_predictions_give_the_same_images(name: str, spacing: str) -> None:
     def images(prediction: samplers.Prediction) -> Tensor:
         network = partial(best_network, prediction)
         x_T = Noise(0, range(20)).normal(2, dtype=torch.float64)
-        denoise = samplers.denoiser(network, prediction, clip=False)
+        denoise = samplers.denoiser(network, prediction, clip_x0=False)
         return run(name, denoise, x_T, spaced(spacing, 12), Noise(1, range(20)))
 
     torch.testing.assert_close(images("epsilon"), images("x0"), atol=1e-11, rtol=1e-11)
@@ -406,7 +406,7 @@ def test_predictions_are_converted_as_their_definitions_say() -> None:
     x_t = 0.6 * x_0 + 0.8 * epsilon
     answers = {"epsilon": epsilon, "x0": x_0, "v": 0.6 * epsilon - 0.8 * x_0}
     for prediction, answer in answers.items():
-        denoise = samplers.denoiser(lambda x, t, answer=answer: answer, prediction, clip=False)
+        denoise = samplers.denoiser(lambda x, t, answer=answer: answer, prediction, clip_x0=False)
         torch.testing.assert_close(denoise(x_t, level), x_0, atol=1e-12, rtol=0)
 
 
@@ -434,14 +434,14 @@ def start(n: int = 12, dtype: torch.dtype = torch.float64) -> Tensor:
     return Noise(0, range(n)).normal(1, 4, 4, dtype=dtype)
 
 
-@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("clip_x0", [True, False])
 @pytest.mark.parametrize(
     ("spacing", "steps"),
     [(spacing, steps) for spacing in diffusion.SPACINGS for steps in (1, 7, 50)]
     + [("trailing", 1000)],
 )
-def test_ddim_with_eta_1_is_ddpm(spacing: str, steps: int, clip: bool) -> None:
-    denoise, levels = samplers.denoiser(smooth, "v", clip), spaced(spacing, steps)
+def test_ddim_with_eta_1_is_ddpm(spacing: str, steps: int, clip_x0: bool) -> None:
+    denoise, levels = samplers.denoiser(smooth, "v", clip_x0), spaced(spacing, steps)
     assert not (denoise(start(), levels[0]).abs() < 1).all()  # so that clipping matters
     one = samplers.ddpm(denoise, start(), levels, Noise(1, range(12)))
     two = samplers.ddim(denoise, start(), levels, Noise(1, range(12)), eta=1.0)
@@ -476,10 +476,10 @@ def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
     torch.testing.assert_close(images(range(12)), parts, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("clip_x0", [True, False])
 @every_sampler
-def test_float32_is_enough(name: str, clip: bool) -> None:
-    levels, denoise = spaced("trailing", 50), samplers.denoiser(smooth, "v", clip)
+def test_float32_is_enough(name: str, clip_x0: bool) -> None:
+    levels, denoise = spaced("trailing", 50), samplers.denoiser(smooth, "v", clip_x0)
     x_T = start(dtype=torch.float32)
     single = run(name, denoise, x_T, levels, Noise(1, range(12)))
     assert single.dtype == torch.float32
@@ -513,7 +513,7 @@ def test_what_the_network_was_given_or_keeps_is_not_written_to(
         return answer
 
     x_T = start()
-    denoise = samplers.denoiser(network, prediction, clip=False)
+    denoise = samplers.denoiser(network, prediction, clip_x0=False)
     run(name, denoise, x_T, spaced("uniform", 4), Noise(1, range(12)))
     assert torch.equal(x_T, start())
     assert all(map(torch.equal, tensors, copies))
@@ -532,7 +532,7 @@ def test_clipping_changes_x_0_and_epsilon_together(x_0: float, eta: float) -> No
     """A step must move along the epsilon that belongs to the clamped x_0, not to the raw one."""
     t, p = diffusion.levels((500, 400), LINEAR)[:2]
     x_t = column(1.2)
-    denoise = samplers.denoiser(lambda x, t: torch.full_like(x, x_0), "x0", clip=True)
+    denoise = samplers.denoiser(lambda x, t: torch.full_like(x, x_0), "x0", clip_x0=True)
     found = samplers.ddim(denoise, x_t, [t, p], Zero(), eta=eta)
     used = min(max(x_0, -1.0), 1.0)
     epsilon = (1.2 - t.a * used) / t.s
@@ -544,7 +544,7 @@ def test_clipping_changes_x_0_and_epsilon_together(x_0: float, eta: float) -> No
 @every_sampler
 def test_every_x_0_is_in_range_when_clipped(name: str) -> None:
     used: list[Tensor] = []
-    inner = samplers.denoiser(smooth, "v", clip=True)
+    inner = samplers.denoiser(smooth, "v", clip_x0=True)
 
     def denoise(x: Tensor, level: Level) -> Tensor:
         used.append(inner(x, level))
@@ -635,7 +635,7 @@ def test_large_variance_is_the_respaced_beta_on_every_step_but_the_last() -> Non
 @pytest.mark.parametrize("steps", [1, 10, 50])
 def test_encoding_is_exact_where_epsilon_is_constant(spacing: str, steps: int) -> None:
     e, x, levels = 0.8, column(-0.9, 0.0, 0.4), spaced(spacing, steps)
-    denoise = samplers.denoiser(lambda x, t: torch.full_like(x, e), clip=False)
+    denoise = samplers.denoiser(lambda x, t: torch.full_like(x, e), clip_x0=False)
     x_T = samplers.ddim_encode(denoise, x, levels)
     torch.testing.assert_close(x_T, levels[0].a * x + levels[0].s * e, atol=1e-12, rtol=0)
     torch.testing.assert_close(samplers.ddim(denoise, x_T, levels), x, atol=1e-10, rtol=0)
@@ -644,7 +644,7 @@ def test_encoding_is_exact_where_epsilon_is_constant(spacing: str, steps: int) -
 @pytest.mark.parametrize("spacing", ["leading", "uniform", "karras"])
 @pytest.mark.parametrize("kind", ["gaussian", "smooth"])
 def test_encoding_and_decoding_converge_to_the_image(kind: str, spacing: str) -> None:
-    denoise = gaussian if kind == "gaussian" else samplers.denoiser(smooth, "v", clip=False)
+    denoise = gaussian if kind == "gaussian" else samplers.denoiser(smooth, "v", clip_x0=False)
     x = column(*torch.linspace(-1, 1, 9).tolist())
 
     def error(steps: int) -> float:
@@ -678,7 +678,7 @@ def test_encoding_asks_about_the_clean_image_as_the_least_noisy_level() -> None:
         asked.append(t)
         return x
 
-    denoise = samplers.denoiser(network, clip=False)
+    denoise = samplers.denoiser(network, clip_x0=False)
     samplers.ddim_encode(denoise, column(0.5), spaced((900, 500.5, 20), 3))
     assert asked == [20, 20, 500.5]
 

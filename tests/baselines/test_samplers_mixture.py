@@ -101,7 +101,7 @@ def network(chain: Chain, best: Mixture = THREE) -> Callable[[Tensor, Tensor], T
 def sampled(options: dict[str, Any], **config: Any) -> Tensor:
     learned = options.get("variance") == "learned"
     chain = Chain(ChainConfig(learn_variance=learned, **config), (2, 1, 1))
-    x = chain.sample(network(chain), Noise(0, range(N)), Sampling(**options, clip=False))
+    x = chain.sample(network(chain), Noise(0, range(N)), Sampling(**options, clip_x0=False))
     return x.double().flatten(1)
 
 
@@ -123,7 +123,7 @@ def test_a_wrong_network_does_not() -> None:
     """What the tolerance is worth: a network for equal weights is found out."""
     chain = Chain(ChainConfig(), (2, 1, 1))
     equal = Mixture(torch.full((3,), 1 / 3).double(), THREE.means, THREE.stds)
-    options = Sampling(sampler="ddim", steps=100, clip=False)
+    options = Sampling(sampler="ddim", steps=100, clip_x0=False)
     x = chain.sample(network(chain, equal), Noise(0, range(N)), options).double().flatten(1)
     check(x, 0.04, equal)
     assert (THREE.shares(x) - THREE.weights).abs().max() > 0.2

@@ -149,7 +149,7 @@ def test_a_planned_cell_that_did_not_run_is_not_compared() -> None:
         ({"images": 90_000}, "budget images 60000 -> 90000"),
         ({"dataset": "mnist"}, "dataset digits -> mnist"),
         ({"sample_seed": 1}, "sampling seed 0 -> 1"),
-        ({"options": {"clip": True}}, "option clip none -> true"),
+        ({"options": {"clip_x0": True}}, "option clip_x0 none -> true"),
     ],
 )
 def test_another_protocol_is_not_compared(fields: dict[str, Any], reason: str) -> None:

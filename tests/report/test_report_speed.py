@@ -98,13 +98,13 @@ def test_rows_without_a_finite_score_are_on_no_front() -> None:
 
 
 def test_labels_are_never_equal() -> None:
-    clip = [row(options={"clip": c, "steps": 50}) for c in (True, False)]
-    assert labels(result(*clip)) == ["ddim 50 clip=True", "ddim 50 clip=False"]
+    clip = [row(options={"clip_x0": c, "steps": 50}) for c in (True, False)]
+    assert labels(result(*clip)) == ["ddim 50 clip_x0=True", "ddim 50 clip_x0=False"]
     assert labels(result(row(), row(), row())) == ["ddim 50 #1", "ddim 50 #2", "ddim 50 #3"]
     assert labels(gan()) == ["dcgan"]
     table = speed.frame(result(*clip))
     assert table["label"].is_unique
-    assert "clip=False" in speed.render(result(*clip), "text")
+    assert "clip_x0=False" in speed.render(result(*clip), "text")
 
 
 @pytest.mark.parametrize(

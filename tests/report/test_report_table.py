@@ -114,7 +114,7 @@ def test_labels_show_what_differs_and_nothing_else() -> None:
 
 
 def test_labels_show_what_defines_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"dcgan": ("loss", "bn", "depth"), "ddpm": ("clip",)}
+    told = {"dcgan": ("loss", "bn", "depth"), "ddpm": ("clip_x0",)}
     monkeypatch.setattr(registry, "defining", lambda name: told.get(name, ()))
     config = {"loss": "hinge", "bn": True, "lr": 1e-3}
     assert labels(cell("dcgan", config=config)) == ["dcgan (hinge, bn)"]
@@ -129,7 +129,9 @@ def test_labels_show_what_defines_a_family(monkeypatch: pytest.MonkeyPatch) -> N
         "dcgan (hinge, bn, lr=0.001)",
         "dcgan (hinge, bn, lr=0.0001)",
     ]
-    assert labels(cell("ddpm", options=DDIM | {"clip": False})) == ["ddpm (no clip, ddim-50)"]
+    assert labels(cell("ddpm", options=DDIM | {"clip_x0": False})) == [
+        "ddpm (no clip_x0, ddim-50)"
+    ]
 
 
 def test_rows_of_an_earlier_table_are_found_under_their_names(

@@ -63,10 +63,10 @@ def test_the_settings_are_those_of_the_suite_with_that_dataset():
 
 
 def test_seeds_and_changes_of_the_family_reach_the_cells():
-    planned = plan("ddpm", ["seeds=0,1,2", "steps=10", "ddpm.hidden=32", "ddpm.clip=false"])
+    planned = plan("ddpm", ["seeds=0,1,2", "steps=10", "ddpm.hidden=32", "ddpm.clip_x0=false"])
     assert [t.seed for t in planned.trainings] == [0, 1, 2]
     assert {t.config["hidden"] for t in planned.trainings} == {32}
-    assert {row.options["clip"] for row in planned.rows} == {False}
+    assert {row.options["clip_x0"] for row in planned.rows} == {False}
 
 
 def test_a_family_without_steps_is_one_row():
