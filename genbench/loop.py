@@ -202,11 +202,11 @@ class Loop:
             return
         baseline = self.baseline.eval()
         with torch.no_grad():
-            baseline.finish(self.examples.images)
+            baseline.finish(self.examples.images.clone())  # its own, as it may change them
             if self.ema is not None:
                 live = {name: t.clone() for name, t in baseline.state_dict().items()}
                 baseline.load_state_dict(self.ema)
-                baseline.finish(self.examples.images)
+                baseline.finish(self.examples.images.clone())
                 for name, t in baseline.state_dict().items():
                     self.ema[name].copy_(t)
                 baseline.load_state_dict(live)

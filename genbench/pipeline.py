@@ -185,7 +185,7 @@ class _Run:
         self.stage = stage
         found = self.store.get(stage, key)
         if found is None and dist.world_size() == 1:
-            with self.store.lock(stage, key):
+            with self.store.lock(stage, key, partial(self.runtime.waiting, stage)):
                 found = self.store.get(stage, key)  # another process may have made it meanwhile
                 return make() if found is None else self._found(stage, found)
         return make() if found is None else self._found(stage, found)

@@ -102,7 +102,18 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _silent(progress: Progress) -> None:
+@contextmanager
+def _limit_paused() -> Iterator[None]:
+    """What is spent inside the block does not count against a `time_limit` around it."""
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, left)
+
+
+def _silent(_: object) -> None:
     pass
 
 
@@ -119,6 +130,7 @@ class Runtime:
         timeout: Seconds that one cell may take, or None.
         checkpoint_seconds: Least time between two checkpoints of a training.
         progress: Called now and then.
+        waits: Told in one sentence what the cell waits for, and "" when it has it.
         interrupts: The stop button.
     """
 
@@ -130,7 +142,24 @@ class Runtime:
     timeout: float | None = None
     checkpoint_seconds: float = 15.0
     progress: Callable[[Progress], None] = _silent
+    waits: Callable[[str], None] = _silent
     interrupts: Interrupts = field(default_factory=Interrupts)
+
+    @contextmanager
+    def waiting(self, stage: str, holder: int) -> Iterator[None]:
+        """Wait inside the block for a process that does the same work; no limit counts the time.
+
+        Args:
+            stage: What is waited for: "train" or "sample".
+            holder: The number of the process, or 0 where it is not known.
+        """
+        who = f"process {holder}" if holder else "another process"
+        work = {"train": "trains the same model", "sample": "draws the same samples"}[stage]
+        way_on = f"; it is stopped: let it go on with `kill -CONT {holder}`, or end it"
+        self.waits(f"waiting for {who}, which {work}{way_on if _is_stopped(holder) else ''}")
+        with _limit_paused():
+            yield
+        self.waits("")
 
     def rerun(self, key: str) -> str:
         """The command that runs the one cell `key` again."""
@@ -138,3 +167,12 @@ class Runtime:
         if self.data_root is not None:
             command.append(f"data.root={self.data_root}")
         return shlex.join(command)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as by Ctrl-Z; False where the system does not tell."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in "Tt"

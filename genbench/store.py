@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,18 @@ def _held(handle: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _acquire(handle: int, waiting: Callable[[int], AbstractContextManager[None]]) -> None:
+    """Lock an open file for this process, and leave its number for those who wait for it."""
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 20, 0)
+        with waiting(int(holder) if holder.isdigit() else 0):
+            fcntl.lockf(handle, fcntl.LOCK_EX)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
 @contextmanager
@@ -263,15 +275,32 @@ class Store:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, stage: str, key: str) -> Iterator[None]:
-        """Keep other processes from making the same artifact; freed by the system on any exit."""
+    def lock(
+        self,
+        stage: str,
+        key: str,
+        waiting: Callable[[int], AbstractContextManager[None]] = lambda pid: nullcontext(),
+    ) -> Iterator[None]:
+        """Keep other processes from making the same artifact; freed by the system on any exit.
+
+        The lock belongs to the process: what it forks does not hold it, and outlives it in vain.
+
+        Args:
+            stage: Of the artifact.
+            key: Of the artifact.
+            waiting: Entered while another process, whose number it is given, holds the lock.
+        """
         path = self.root / "artifacts" / stage / f"{key}.lock"
         with _writing(path, self._way_on):
             path.parent.mkdir(parents=True, exist_ok=True)
             # for reading too, or a pipe of this name would wait for somebody to read it
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        with _held(handle):
+        try:
+            with _writing(path, self._way_on):
+                _acquire(handle, waiting)
             yield
+        finally:
+            os.close(handle)
         # The file stays: unlinking it would let two holders lock two different files.
 
     def _set_aside(self, path: Path, what: str, why: object) -> None:

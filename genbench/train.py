@@ -89,13 +89,13 @@ def train(
 
 
 def _fit(baseline: Baseline[Any], wanted: Task, dataset: Callable[[str], Dataset]) -> None:
-    """Show the family what it may look at before training."""
+    """Show the family what it may look at before training: copies, which it may change."""
     split = dataset(baseline.fit_split)
-    baseline.fit(split.images)
+    baseline.fit(split.images.clone())
     if wanted.cond is not Unconditional and baseline.kind == "reference":
         questions = wanted.questions(split)
         index = torch.arange(len(questions))
-        baseline.fit_answers(questions.images, questions.condition(index))
+        baseline.fit_answers(questions.images.clone(), questions.condition(index))
 
 
 def _run(loop: Loop, spec: TrainSpec, store: Store, runtime: Runtime) -> None:

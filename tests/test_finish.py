@@ -10,8 +10,8 @@ from genbench import api, data, store
 from genbench.loop import Loop
 from genbench.runtime import Runtime
 from genbench.spec import Budget, ConfigError, TrainSpec
-from genbench.tasks import Examples
-from genbench.train import build, train
+from genbench.tasks import Examples, task
+from genbench.train import _fit, build, train
 
 N = 40
 IMAGES = torch.randint(
@@ -156,3 +156,29 @@ def test_training_ends_with_it_and_a_resumed_training_does_too(tmp_path):
     assert again.info["steps"] == 6
     for name, value in whole.tensors.items():
         assert (value == again.tensors[name]).all(), name
+
+
+class Whitewash(Coder):
+    """Changes what it is shown in place."""
+
+    def fit(self, x):
+        self.seen = int(x.sum())
+        x.fill_(255)
+
+    def finish(self, x):
+        assert int(x.sum()) == int(IMAGES.sum())
+        super().finish(x)
+        x.zero_()
+
+
+def test_a_family_that_changes_what_it_is_shown_changes_its_own_copy():
+    whole = loop(Whitewash, ema=100.0)
+    while whole.ended_by is None:
+        whole.step()
+    before = IMAGES.clone()
+    whole.finish()
+    assert int(whole.baseline.calls) == 1 and torch.equal(IMAGES, before)
+    shown = data.load("digits", "train").images
+    before = shown.clone()
+    _fit(whole.baseline, task("unconditional"), lambda split: data.load("digits", split))
+    assert whole.baseline.seen == int(before.sum()) and torch.equal(shown, before)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -137,6 +138,37 @@ def test_failures_are_records_and_the_others_finish(tmp_path, mine):
         assert "Traceback" in record.error.traceback
         assert record.error.rerun == f"genbench run --out {store.root} --cell {record.key}"
         assert store.record(record.key) == record and record.scores == {}
+
+
+HOLD = """
+import sys, time
+from genbench.store import Store
+with Store(sys.argv[1]).lock("train", sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(5)
+"""
+
+
+def test_waiting_for_a_training_is_told_and_does_not_count(done, tmp_path):
+    todo, _, records = done
+    command = [sys.executable, "-c", HOLD, str(tmp_path), todo[0].sample.train.key]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as holder:
+        holder.stdout.readline()
+        holder.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        told = []
+
+        def waits(sentence):
+            told.append(sentence)
+            holder.send_signal(signal.SIGCONT)
+
+        _, (record,) = run_inline(tmp_path, todo[:1], timeout=4.0, waits=waits)
+    assert record.status == "ok" and record.scores == records[0].scores
+    assert told == [
+        f"waiting for process {holder.pid}, which trains the same model; it is stopped: let it "
+        f"go on with `kill -CONT {holder.pid}`, or end it",
+        "",
+    ]
 
 
 def test_a_worker_that_dies_or_hangs_costs_one_cell(tmp_path, mine):

@@ -3,9 +3,14 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from toys import environment
 
 from genbench.record import Record
 from genbench.spec import Cell, SampleSpec, TrainSpec
@@ -112,6 +117,39 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
         store.put_record(RECORD)
     with pytest.raises(StoreError), store.lock("train", "k"):
         pass
+
+
+HOLD = """
+import os, sys, time
+from genbench.store import Store
+with Store(sys.argv[1]).lock("train", "k"):
+    if os.fork():
+        print(os.getpid(), flush=True)
+    time.sleep(30)
+"""
+
+
+def test_who_waits_for_a_lock_knows_for_whom_and_no_child_keeps_it(store):
+    command = [sys.executable, "-c", HOLD, str(store.root)]
+    told = []
+
+    @contextmanager
+    def waiting(pid):
+        told.append(pid)
+        holder.kill()  # its child lives on, with the same open file
+        yield
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment(), start_new_session=True
+    ) as holder:
+        try:
+            assert int(holder.stdout.readline()) == holder.pid
+            with store.lock("train", "k", waiting):
+                assert told == [holder.pid]
+            with store.lock("train", "k", waiting):
+                assert told == [holder.pid]
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
 
 
 def test_the_plan_keeps_its_order(store):
