@@ -27,7 +27,7 @@ from genbench.spec import Cell, ConfigError, MetricSpec, content_key
 from genbench.stats import Score
 from genbench.store import Artifact, Store
 from genbench.tasks import Examples, domains, showing, task
-from genbench.tasks.wanted import Wanted
+from genbench.tasks.wanted import Wanted, class_names
 
 __all__ = ["SHOWN", "Scoring"]
 
@@ -223,10 +223,11 @@ class Scoring:
         return self._questions.images[self._index]
 
     def _words(self, name: str) -> tuple[str, ...]:
-        """Names of the dataset's; domains are those of the task, in its order."""
-        if name == "domain":
+        """Names of the dataset's; classes and domains are those of the task, in its order."""
+        if name in ("class", "domain"):
             wanted = task(self.cell.sample.train.task)
-            return domains.names(Wanted(wanted.name, wanted.argument, self._questioned))
+            of = class_names if name == "class" else domains.names
+            return of(Wanted(wanted.name, wanted.argument, self._questioned))
         return self._questioned.words(name)
 
     def _pairs(self, metric: PairMetric, options: Any) -> Score:

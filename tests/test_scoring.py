@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from genbench import data, suite
 from genbench.pipeline import run_cell
@@ -13,11 +14,12 @@ from genbench.store import Store
 N = 60
 
 
-def run(folder, task, metrics, rows, dataset="digits", extractor="digits-cnn"):
+def run(folder, task, metrics, rows, dataset="digits", extractor="digits-cnn", **more):
     """Scores of the one cell of each row, by metric name, and the store."""
     content = {
         "name": "made", "dataset": dataset, "task": task, "n": N, "metrics": metrics,
         "extractor": extractor, "budget": {"steps": 1}, "rows": [{"baseline": r} for r in rows],
+        **more,
     }  # fmt: skip
     store, found = Store(folder), {}
     for cell in suite.plan(suite.changed(content, [])):
@@ -48,6 +50,35 @@ def test_super_resolution_of_any_images(tmp_path):
     shown = store.get("shown", cell.key)
     assert shown.tensors["asked"].shape == (N, 1, 4, 4) and N < SHOWN
     assert shown.info["texts"] == [""] * N and shown.info["aligned"]
+
+
+def digit_folders(root, names):
+    """Class folders of digits under other names: `{"zero": 0}`."""
+    for split in ("train", "test"):
+        digits = data.load("digits", split)
+        for name, digit in names.items():
+            (root / split / name).mkdir(parents=True)
+            rows = (digits.labels == digit).nonzero()[:24, 0].tolist()
+            for row in rows:
+                image = Image.fromarray(digits.images[row, 0].numpy())
+                image.save(root / split / name / f"{row}.png")
+    return f"imagefolder:{root}"
+
+
+def test_classes_are_compared_by_name(tmp_path):
+    some = digit_folders(tmp_path / "some", {"0": 0, "2": 2, "7": 7})
+    _, found = run(tmp_path / "a", "class_label", ["accuracy"], ["truth"], dataset=some)
+    assert found["truth"][2]["accuracy"].value > 0.97
+    words = {"zero": 0, "one": 1, "two": 2}
+    spelt = digit_folders(tmp_path / "spelt", words)
+    mapped = {"accuracy": {"map": "zero:0,one:1,two:2"}}
+    _, found = run(
+        tmp_path / "b", "class_label", ["accuracy"], ["truth"], dataset=spelt,
+        metric_options=mapped,
+    )  # fmt: skip
+    assert found["truth"][2]["accuracy"].value > 0.97
+    (name,) = found["truth"][1].scores
+    assert "map=zero:0,one:1,two:2" in name
 
 
 def test_classes_asked_for_are_made(tmp_path):

@@ -99,6 +99,7 @@ def describe(net: SceneNet, count: int, training: dict[str, Any]) -> dict[str, A
         "means of its last and deepest maps",
         "dim": extractor.dim,
         "classes": extractor.classes,
+        "class_names": extractor.class_names,
         "size": SIZE,
         "widths": WIDTHS,
         "architecture": "U-Net with added skips, 3x3 convolutions with batch norm and ReLU; "

@@ -126,6 +126,7 @@ def describe(
         "about": f"convolutional classifier of {recipe.dataset}; features: its penultimate layer",
         "dim": net.head.in_features,
         "classes": net.head.out_features,
+        "class_names": test.classes,
         "size": net.size,
         "layers": recipe.layers,
         "architecture": "3x3 convolutions (channels, stride) with batch norm and ReLU, mean over "

@@ -27,7 +27,7 @@ def classifies(name: str) -> bool:
     """Whether a network gives class probabilities; of a user's own that is known once it runs."""
     if name in names():
         return bool(card(name)["classes"])
-    return NETWORKS[name].classes if name in NETWORKS else True
+    return NETWORKS[name].classes > 0 if name in NETWORKS else True
 
 
 def load(

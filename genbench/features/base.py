@@ -43,6 +43,7 @@ class Extractor(Protocol):
         protocol: Named preprocessing, "" for a network that has only one.
         dim: Number of features D.
         classes: Number of classes K, 0 for a network without.
+        class_names: What they are called, by number; () where nobody says.
         sha256: Of the weights file.
         official: Whether these are the weights that the name stands for; others are named in ids.
         settings: What else changes the last digits: {"dtype": "bfloat16", "compiled": "yes"}.
@@ -52,6 +53,7 @@ class Extractor(Protocol):
     protocol: str
     dim: int
     classes: int
+    class_names: tuple[str, ...]
     sha256: str
     official: bool
     settings: dict[str, str]

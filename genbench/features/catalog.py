@@ -27,7 +27,7 @@ class Network:
         protocols: Named ways to prepare images, the default first; () where there is one way only.
         arguments: What stands after colons in its name, e.g. ("MODEL", "PRETRAINED").
         files: Names that libraries give its weights file; () where that depends on the arguments.
-        classes: Whether it gives class probabilities, which IS reads.
+        classes: Of how many classes it gives probabilities, which IS reads; 0 for none.
     """
 
     module: str
@@ -35,7 +35,7 @@ class Network:
     protocols: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    classes: bool = False
+    classes: int = 0
 
 
 NETWORKS = {
@@ -47,7 +47,7 @@ NETWORKS = {
             "weights-inception-2015-12-05-6726825d.pth",
             "pt_inception-2015-12-05-6726825d.pth",
         ),
-        classes=True,
+        classes=1008,
     ),
     "vgg16": Network(
         "genbench.features.vgg16",

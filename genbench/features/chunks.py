@@ -58,6 +58,7 @@ class ChunkedExtractor(nn.Module):
         self.name, self.protocol = request.name, request.protocol
         self.sha256, self.official = weights.sha256, weights.official
         self.dim, self.classes = dim, classes
+        self.class_names: tuple[str, ...] = ()
         self.dtype = _DTYPES[request.dtype]
         self.settings: dict[str, str] = {}
         if request.dtype != "float32":

@@ -83,13 +83,16 @@ class ConvNet(nn.Module):
 class ConvExtractor(nn.Module):
     """An `Extractor` around a trained `ConvNet`; see there for the attributes."""
 
-    def __init__(self, net: ConvNet, name: str, sha256: str) -> None:
+    def __init__(
+        self, net: ConvNet, name: str, sha256: str, class_names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.net = net.eval().requires_grad_(False)
         self.name = name
         self.protocol = ""
         self.dim = net.head.in_features
         self.classes = net.head.out_features
+        self.class_names = tuple(class_names)
         self.sha256 = sha256
         self.official = True
         self.settings: dict[str, str] = {}
@@ -125,4 +128,4 @@ def load_convnet(name: str, folder: Path = WEIGHTS) -> ConvExtractor:
     content = read_weights(name, folder)
     net = build(about)
     net.load_state_dict(load_safetensors(content))
-    return ConvExtractor(net, name, about["sha256"])
+    return ConvExtractor(net, name, about["sha256"], about["class_names"])

@@ -70,6 +70,7 @@ class DinoExtractor(nn.Module):
         self.protocol = ""
         self.dim = dim
         self.classes = 0
+        self.class_names: tuple[str, ...] = ()
         self.sha256 = weights.sha256
         self.official = weights.official
         self.settings: dict[str, str] = {}

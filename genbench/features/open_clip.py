@@ -52,6 +52,7 @@ class ClipExtractor(nn.Module):
         self.protocol = ""
         self.dim = int(config["embed_dim"])
         self.classes = 0
+        self.class_names: tuple[str, ...] = ()
         self.sha256 = weights.sha256
         self.official = weights.official
         self.settings: dict[str, str] = {}

@@ -27,6 +27,7 @@ class PixelExtractor:
 
     name, protocol = "pixels", ""
     dim, classes = 0, 0
+    class_names: tuple[str, ...] = ()
     # there are no weights: this names the formula
     sha256 = hashlib.sha256(b"pixels: uint8 / 127.5 - 1, channels first").hexdigest()
     official = True

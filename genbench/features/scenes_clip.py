@@ -64,6 +64,7 @@ class ScenesClip(nn.Module):
         self.protocol = ""
         self.dim = dim
         self.classes = 0
+        self.class_names: tuple[str, ...] = ()
         self.sha256 = sha256
         self.official = True
         self.settings: dict[str, str] = {}

@@ -33,6 +33,7 @@ class ScenesParser(nn.Module):
         self.protocol = ""
         self.dim = net.dim
         self.classes = len(SHAPES)
+        self.class_names = tuple(SHAPES)
         self.sha256 = sha256
         self.official = True
         self.settings: dict[str, str] = {}

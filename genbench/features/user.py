@@ -5,7 +5,8 @@ without arguments), a module, or a function without arguments that returns one; 
 an entry point of the group `genbench.extractors` in an installed package, which points to one of
 these. The module is called with uint8 images (B, C, H, W), C = 1 or 3, and does its own resizing
 and scaling. It returns features (B, D), a tuple of features and class probabilities (B, K), or
-`genbench.features.Features`.
+`genbench.features.Features`. An attribute `class_names`, one text for each class, says what the
+probabilities are of: accuracy matches them with the names of a dataset's classes.
 """
 
 import hashlib
@@ -72,6 +73,18 @@ class UserExtractor(nn.Module):
     def classes(self) -> int:
         """Number of classes K, 0 for a network without."""
         return self._width()[1]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The module's attribute of that name; () for a module without."""
+        names = getattr(self.net, "class_names", ())
+        texts = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
+        if not texts or len(set(names)) != len(names) or len(names) not in (0, self.classes):
+            raise self._wrong(
+                f"has class_names {names!r}; list {self.classes} different texts, one for each "
+                "class"
+            )
+        return tuple(names)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Features:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from genbench.metrics.frechet import GROUPS, FrechetSums, frechet_score
 from genbench.metrics.gaussian import Reference
+from genbench.metrics.matching import places, read_map
 from genbench.metrics.metric import NoOptions
 from genbench.metrics.moments import Moments
 from genbench.metrics.shares import share_score
 from genbench.metrics.task_metric import Answers, TaskMetric
-from genbench.spec import ConfigError
+from genbench.spec import ConfigError, Spec
 from genbench.stats import Score, student_score
 
 __all__ = ["TASK_METRICS", "accuracy", "class_fd"]
@@ -24,19 +25,32 @@ __all__ = ["TASK_METRICS", "accuracy", "class_fd"]
 FEWEST = GROUPS  # images of a class: one for each group of the jackknife
 
 
-def accuracy(answers: Answers, options: NoOptions) -> Score:
+class AccuracyOptions(Spec):
+    """How classes are matched.
+
+    Attributes:
+        map: The network's name for each class that it calls otherwise: "zero:0,one:1"; its number
+            where the network does not name its classes.
+    """
+
+    map: str = ""
+
+
+def accuracy(answers: Answers, options: AccuracyOptions) -> Score:
     """The share of samples whose most probable class is the one asked for; Wilson's interval.
 
+    The dataset's classes and the network's are matched by name; see `matching.places`. All of the
+    network's classes compete, also those that are never asked for.
+
     Raises:
-        ConfigError: For a network without classes, or with fewer than are asked for.
+        ConfigError: For a network without classes, or that lacks one of the dataset's.
     """
     probs, label = np.asarray(answers.features("made").probs), _labels(answers)
-    if label.max() >= probs.shape[1]:
-        raise ConfigError(
-            f"accuracy asks for class {label.max()}, and the network knows {probs.shape[1]} "
-            "classes; choose an extractor of this dataset's classes"
-        )
-    return share_score(probs.argmax(1) == label, len(label), f"{len(label)} samples")
+    network, renamed = answers.network(), read_map(options.map)
+    where = ("the dataset", network.name)
+    known, count = network.class_names, probs.shape[1]
+    place = np.array(places(answers.words("class"), known, count, renamed, where))
+    return share_score(probs.argmax(1) == place[label], len(label), f"{len(label)} samples")
 
 
 def class_fd(answers: Answers, options: NoOptions) -> Score:
@@ -76,6 +90,8 @@ def _labels(answers: Answers) -> NDArray[np.int64]:
 
 
 TASK_METRICS = (
-    TaskMetric("accuracy", "accuracy", "higher", ("ClassLabel",), accuracy),
+    TaskMetric(
+        "accuracy", "accuracy", "higher", ("ClassLabel",), accuracy, options=AccuracyOptions
+    ),
     TaskMetric("class_fd", "class FD", "lower", ("ClassLabel",), class_fd),
 )

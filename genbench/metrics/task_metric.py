@@ -27,7 +27,8 @@ class Answers:
         cond: The n questions; images in it are floats in [-1, 1].
         annotation: What the dataset knows of the questions' rows, by name, n rows: "tokens",
             "boxes", "box_classes", "label_map", "masks", ...
-        words: Names that the numbers of an annotation stand for, e.g. of "tokens".
+        words: Names that the numbers of an annotation stand for, e.g. of "tokens"; "class" has
+            those of the classes that samples are asked for.
         network: The metric's extractor, loaded when it is first asked for.
         features: What that network says of "made" or of "truth".
         again: uint8 (K, R, C, H, W), R more answers, of other noise, to each of the first K

@@ -10,7 +10,7 @@ from genbench.api import Caption, ClassLabel, Condition, Edit, Layout, LowRes, P
 from genbench.data import words
 from genbench.data.sheet import coloured
 from genbench.tasks import domains
-from genbench.tasks.wanted import Wanted
+from genbench.tasks.wanted import Wanted, class_names
 
 if TYPE_CHECKING:
     from genbench.data import Dataset
@@ -47,8 +47,7 @@ def texts(task: "Task", cond: Condition, dataset: "Dataset") -> list[str]:
         case Caption(tokens):
             return words.decode(tokens.cpu(), dataset.words("tokens"))
         case ClassLabel(label):
-            attribute = task.argument
-            names = (f"not {attribute}", attribute) if attribute else dataset.classes
+            names = class_names(Wanted(task.name, task.argument, dataset))
             return [names[k] for k in label.tolist()]
         case ToDomain(target=target):
             into = domains.names(Wanted(task.name, task.argument, dataset))

@@ -11,7 +11,7 @@ from genbench.spec import ConfigError, nearest
 if TYPE_CHECKING:
     from genbench.data import Dataset
 
-__all__ = ["Wanted", "class_labels", "in_turn"]
+__all__ = ["Wanted", "class_labels", "class_names", "in_turn"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ def class_labels(wanted: Wanted) -> tuple[Tensor, int]:
     if dataset.labels is None:
         raise wanted.refuse("it needs a dataset with labels, and this one has none")
     return dataset.labels, len(dataset.classes)
+
+
+def class_names(wanted: Wanted) -> tuple[str, ...]:
+    """What the classes of `class_labels` are called."""
+    if wanted.argument:
+        return f"not {wanted.argument}", wanted.argument
+    return wanted.dataset.classes
 
 
 def in_turn(labels: Tensor | None) -> Tensor | None:

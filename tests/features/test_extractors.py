@@ -41,6 +41,8 @@ def test_cards_say_what_the_network_is(name):
     assert extractor.sha256 == card["sha256"]
     assert extractor.protocol == ""
     assert (extractor.dim, extractor.classes) == (card["dim"], card["classes"])
+    assert list(extractor.class_names) == card["class_names"]
+    assert len(card["class_names"]) == card["classes"]
     assert card["bytes"] == (WEIGHTS / f"{name}.safetensors").stat().st_size < 300_000
     assert card["test_accuracy"] == card["test_correct"] / card["test_count"]
     assert card["training"]["split"] == "train"

@@ -8,7 +8,7 @@ import torch
 from pictures import pictures
 from scene_tools import tool
 
-from genbench import features
+from genbench import data, features
 from genbench.data.scenes import COLOURS, SHAPES, SIZES, STYLES, Scenes
 from genbench.features.cards import WEIGHTS
 from genbench.features.scenes_net import SIZE, Maps, SceneNet
@@ -155,6 +155,8 @@ def test_no_image_changes_anothers_reading(parser, images):
 
 
 def test_features_are_scaled_and_classes_are_the_datasets(parser):
+    assert parser.class_names == tuple(CARD["class_names"]) == SHAPES
+    assert parser.class_names == data.load("scenes@16", "test").classes
     found = parser(Scenes("train").images(torch.arange(1000)))
     assert found.features.shape == (1000, 120) and not found.features.requires_grad
     assert found.features.double().var(0).sum().item() == pytest.approx(100, rel=0.05)

@@ -103,6 +103,17 @@ def test_probabilities_and_spatial_features_may_come_along(file):
     assert whole.classes == 5
 
 
+def test_a_module_may_say_what_its_classes_are_called(file):
+    named = features.load(f"{file}:WithProbs")
+    assert named.class_names == ()
+    named.net.class_names = ["a", "b", "c", "d", "e"]
+    assert named.class_names == ("a", "b", "c", "d", "e")
+    for wrong in (["a", "b"], "abcde", ["a"] * 5, [1, 2, 3, 4, 5]):
+        named.net.class_names = wrong
+        with pytest.raises(ConfigError, match="has class_names .* list 5 different texts"):
+            named.class_names  # noqa: B018 - a property that checks
+
+
 def test_an_images_features_are_its_own(file):
     extractor = features.load(f"{file}:net")
     check_that_images_stay_apart(extractor, pictures(9), rtol=1e-5, atol=1e-6)

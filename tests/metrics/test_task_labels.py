@@ -1,6 +1,7 @@
 """Answers to a class: accuracy and Frechet distances within classes."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,29 +17,88 @@ from genbench.stats import student_t
 IMAGES = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
 
 
-def score(name, label, made, truth=None):
-    """Of FeatureSets."""
+def score(name, label, made, truth=None, classes=(), known=(), **options):
+    """Of FeatureSets; the dataset's classes and those that the network names."""
     sides = {"made": made, "truth": truth}
     label = torch.as_tensor(label)
     images = IMAGES.expand(len(label), -1, -1, -1)
-    return metrics.find(name)(answers(images, api.ClassLabel(label), features=sides.__getitem__))
+    found = answers(
+        images,
+        api.ClassLabel(label),
+        features=sides.__getitem__,
+        network=lambda: SimpleNamespace(name="net", class_names=known),
+        words={"class": classes},
+    )
+    metric = metrics.find(name)
+    return metric(found, metric.options(**options))
 
 
 def test_accuracy_is_the_share_of_the_right_class():
     probs = np.array([[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.4, 0.3, 0.3]])
-    found = score("accuracy", [0, 1, 0, 2], FeatureSet.of(probs, probs))
+    found = score("accuracy", [0, 1, 0, 2], FeatureSet.of(probs, probs), classes=("a", "b", "c"))
     assert found.value == 0.5
     wilson = binomtest(2, 4).proportion_ci(0.95, method="wilson")
     assert found.ci95 == pytest.approx((wilson.low, wilson.high), rel=1e-6)
     assert (found.n, found.method) == (4, "Wilson, 4 samples")
 
 
-def test_accuracy_needs_a_network_of_these_classes():
-    probs = np.full((4, 3), 1 / 3)
-    with pytest.raises(ConfigError, match="asks for class 3, and the network knows 3 classes"):
-        score("accuracy", [0, 1, 2, 3], FeatureSet.of(probs, probs))
+TEN = tuple(str(digit) for digit in range(10))
+LABEL = [0, 1, 2]
+
+
+def sure(*places):
+    """A network of ten classes that is sure of these."""
+    probs = np.eye(10)[list(places)]
+    return FeatureSet.of(probs, probs)
+
+
+def test_classes_are_matched_by_name():
+    three = {"classes": ("0", "2", "7"), "known": TEN}
+    assert score("accuracy", LABEL, sure(0, 2, 7), **three).value == 1
+    assert score("accuracy", LABEL, sure(0, 1, 2), **three).value == pytest.approx(1 / 3)
+    turned = score("accuracy", LABEL, sure(9, 8, 7), classes=TEN[::-1], known=TEN)
+    assert turned.value == 1
+
+
+def test_classes_of_other_names_are_refused_with_both_lists():
+    words, shifted = ("zero", "one", "two"), ("8", "9", "10")
+    for classes, lacking in ((words, "zero"), (shifted, "10")):
+        with pytest.raises(ConfigError) as told:
+            score("accuracy", LABEL, sure(0, 1, 2), classes=classes, known=TEN)
+        said = str(told.value)
+        assert f"net knows no class {lacking!r}" in said and "accuracy.map=" in said
+        assert ", ".join(classes) in said and ", ".join(TEN) in said
+
+
+def test_a_map_says_which_class_is_which():
+    given = {"map": "one:1, zero:0,two:2"}
+    words = {"classes": ("zero", "one", "two"), "known": TEN}
+    assert score("accuracy", LABEL, sure(0, 1, 2), **words, **given).value == 1
+    nameless = {"classes": ("zero", "one", "two"), "known": (), **given}
+    assert score("accuracy", LABEL, sure(0, 1, 2), **nameless).value == 1
+    assert metrics.find("accuracy").changed(metrics.find("accuracy").options(**given)) == (
+        ("map", "one:1, zero:0,two:2"),
+    )
+    for text, said in (
+        ("zero=0", "'zero=0' is not of the form CLASS:CLASS"),
+        ("zero:0,zero:1", "names class 'zero' twice"),
+        ("three:3", "has no class 'three'; it has zero, one, two"),
+        ("zero:ten,one:1,two:2", "net knows no class 'ten'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            score("accuracy", LABEL, sure(0, 1, 2), **words, map=text)
+
+
+def test_a_network_that_names_no_classes_must_have_as_many():
+    assert score("accuracy", [0, 1, 2], sure(0, 1, 2), classes=TEN).value == 1
+    for classes in (("0", "2", "7"), (*TEN, "10")):
+        with pytest.raises(ConfigError, match="net has 10 classes without names"):
+            score("accuracy", LABEL, sure(0, 1, 2), classes=classes)
+
+
+def test_accuracy_needs_class_probabilities():
     with pytest.raises(ConfigError, match="gives no class probabilities"):
-        score("accuracy", [0, 1, 2, 3], FeatureSet.of(probs))
+        score("accuracy", LABEL, FeatureSet.of(np.eye(3)), classes=("a", "b", "c"))
 
 
 def gaussians(shifts, n=400, dim=3, seed=0):
