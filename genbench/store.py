@@ -7,39 +7,50 @@
     OUT/logs/                                  what workers wrote to stderr
 
 An artifact's name holds the sha256 of its content and a record holds its own, so a file that was
-cut short or damaged is found out, set aside and made again, never used. Needs no torch.
+cut short or damaged is found out and never used. What reads a folder leaves it as it is; what runs
+cells sets damaged files aside and makes them again. Needs no torch.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench import files
-from genbench.record import SCHEMA, Record
+from genbench.record import Record
 from genbench.spec import Cell, canonical_json
-from genbench.text import clean
+from genbench.stored import (
+    Artifact,
+    DamagedError,
+    StoreError,
+    digest,
+    read_artifact,
+    read_plan,
+    read_record,
+    record_paths,
+)
 
-__all__ = ["Artifact", "Store", "StoreError", "append", "atomic_write", "changing"]
-
-_LONGEST = 300  # characters of a reason
+__all__ = [
+    "Artifact",
+    "Store",
+    "StoreError",
+    "append",
+    "atomic_write",
+    "changing",
+]
 
 
 _UMASK = os.umask(0)  # it can only be read by setting it
 os.umask(_UMASK)
 
 
-class StoreError(Exception):
-    """The results folder cannot be used; the message is one sentence."""
+T = TypeVar("T")
 
 
 _WAY_ON = (
@@ -138,21 +149,15 @@ def append(path: Path, text: str, way_on: str = _WAY_ON) -> None:
                 data = data[os.write(handle, data) :]
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """What a stage made: arrays by name, and facts that JSON can hold."""
-
-    tensors: dict[str, NDArray[Any]]
-    info: dict[str, Any]
-
-
 class Store:
     """The results folder. Safe for several processes; a reader never sees half a file.
 
     Args:
         root: The folder; made when something is first written.
-        warn: Called with one sentence when a damaged file is found and set aside.
+        warn: Called with one sentence for each file that cannot be used, once.
         way_on: What a user can do when it cannot be written; see `atomic_write`.
+        mends: Rename a damaged file that is in the way of a new one. Only what makes files again
+            does so; for anybody else they stay as they are.
     """
 
     def __init__(
@@ -160,9 +165,12 @@ class Store:
         root: Path | str,
         warn: Callable[[str], None] = lambda message: None,
         way_on: str = _WAY_ON,
+        *,
+        mends: bool = False,
     ) -> None:
         self.root = Path(root)
-        self._warn, self._way_on = warn, way_on
+        self._warn, self._way_on, self._mends = warn, way_on, mends
+        self._said: set[str] = set()
 
     # --- records ---------------------------------------------------------------------------------
 
@@ -173,36 +181,26 @@ class Store:
     def put_record(self, record: Record) -> Path:
         """Save a record with the checksum of its content."""
         body = record.model_dump(mode="json")
-        text = {"sha256": _digest(canonical_json(body).encode()), **body}
+        text = {"sha256": digest(canonical_json(body).encode()), **body}
         path = self.record_path(record.key)
         atomic_write(path, (json.dumps(text, indent=1) + "\n").encode(), self._way_on)
         return path
 
     def record(self, key: str) -> Record | None:
         """The record of a cell, or None if there is none that can be used."""
-        path = self.record_path(key)
-        return self._read_record(path) if os.path.lexists(path) else None
+        return self._read(self.record_path(key), f"record {key}.json", read_record, self._mends)
 
     def records(self) -> list[Record]:
-        """All usable records, sorted by key."""
-        found = (self._read_record(p) for p in sorted((self.root / "records").glob("*.json")))
-        return [record for record in found if record is not None]
+        """All usable records, sorted by key.
 
-    def _read_record(self, path: Path) -> Record | None:
-        try:
-            body = files.json_of(files.read(path))
-            sha256 = body.pop("sha256")
-            if sha256 != _digest(canonical_json(body).encode()):
-                raise ValueError("its checksum does not match its content")
-            if body["schema_version"] != SCHEMA:
-                raise ValueError(f"it has schema {body['schema_version']}, this is {SCHEMA}")
-            record = Record.model_validate(body)
-            if record.cell.key != record.key:
-                raise ValueError("its key is not the key of its cell")
-        except files.MALFORMED as error:
-            self._set_aside(path, f"record {path.name}", error)
-            return None
-        return record
+        Raises:
+            StoreError: When the folder cannot be read.
+        """
+        found = (
+            self._read(path, f"record {path.name}", read_record, mends=False)
+            for path in record_paths(self.root)
+        )
+        return [record for record in found if record is not None]
 
     # --- the plan --------------------------------------------------------------------------------
 
@@ -210,19 +208,14 @@ class Store:
         """Remember which cells belong to this folder's table, and in which order."""
         plan = {"suite": suite, "cells": [cell.model_dump(mode="json") for cell in cells]}
         text = json.dumps(plan, indent=1) + "\n"
-        atomic_write(self.root / "plan.json", text.encode(), self._way_on)
+        path = self.root / "plan.json"
+        if path.is_dir():  # nothing else stands in the way of a rename
+            self.plan()
+        atomic_write(path, text.encode(), self._way_on)
 
     def plan(self) -> tuple[str, list[Cell]] | None:
         """The suite's name and its cells, or None where no run was planned."""
-        path = self.root / "plan.json"
-        if not os.path.lexists(path):
-            return None
-        try:
-            plan = files.json_of(files.read(path, files.TABLE))
-            return str(plan["suite"]), [Cell.model_validate(cell) for cell in plan["cells"]]
-        except files.MALFORMED as error:
-            self._set_aside(path, "plan.json", error)
-            return None
+        return self._read(self.root / "plan.json", "plan.json", read_plan, self._mends)
 
     # --- artifacts -------------------------------------------------------------------------------
 
@@ -234,45 +227,33 @@ class Store:
 
         arrays = {name: np.require(t, requirements="C") for name, t in tensors.items()}
         data = save(arrays, metadata={"info": json.dumps(info)})
-        folder = self.root / "artifacts" / stage
-        path = folder / f"{key}.{_digest(data)[:16]}.safetensors"
+        path = self.root / "artifacts" / stage / f"{key}.{digest(data)[:16]}.safetensors"
         atomic_write(path, data, self._way_on)
-        for old in folder.glob(f"{key}.*.safetensors"):
-            if old != path:
-                old.unlink(missing_ok=True)
+        self._forget(old for old in self._artifacts(stage, key) if old != path)
 
     def get(self, stage: str, key: str) -> Artifact | None:
         """An artifact whose content matches its name, or None if there is none."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        folder = self.root / "artifacts" / stage
-        for path in sorted(folder.glob(f"{key}.*.safetensors")):
-            try:
-                files.check_safetensors(path)
-                data = files.read(path, None)
-            except (OSError, ValueError) as error:
-                if not os.path.lexists(path):  # another process has just replaced it
-                    continue
-                self._set_aside(path, f"{stage} file {path.name}", error)
-                continue
-            if _digest(data)[:16] != path.name.split(".")[-2]:
-                self._set_aside(path, f"{stage} file {path.name}", "checksum mismatch")
-                continue
-            try:
-                return Artifact(load(data), _info(data))
-            except (SafetensorError, *files.MALFORMED) as error:
-                self._set_aside(path, f"{stage} file {path.name}", error)
-        return None
+        found = (
+            self._read(path, f"{stage} file {path.name}", read_artifact, self._mends)
+            for path in self._artifacts(stage, key)
+        )
+        return next((artifact for artifact in found if artifact is not None), None)
 
     def has(self, stage: str, key: str) -> bool:
         """Whether an artifact is there, without reading it; in `key` a `*` stands for any text."""
-        return any((self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"))
+        return any(path.is_file() for path in self._artifacts(stage, key))
 
     def drop(self, stage: str, key: str) -> None:
         """Forget the artifacts of one stage and key."""
-        for path in (self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"):
-            path.unlink(missing_ok=True)
+        self._forget(self._artifacts(stage, key))
+
+    def _artifacts(self, stage: str, key: str) -> list[Path]:
+        return sorted((self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"))
+
+    def _forget(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            if not path.is_dir() or path.is_symlink():  # a folder is not ours to empty
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(
@@ -303,29 +284,46 @@ class Store:
             os.close(handle)
         # The file stays: unlinking it would let two holders lock two different files.
 
-    def _set_aside(self, path: Path, what: str, why: object) -> None:
-        reason = clean(str(why), _LONGEST) or type(why).__name__
+    # --- what cannot be used ---------------------------------------------------------------------
+
+    def _read(self, path: Path, what: str, read: Callable[[Path], T], mends: bool) -> T | None:
+        """What a file of ours holds; None where there is none, or none that can be used.
+
+        Raises:
+            StoreError: When the user may not read it, and it would have to be made again.
+        """
         try:
-            path.replace(_free(path.with_name(path.name + ".damaged")))
-        except OSError as error:  # a read-only folder, or another process was quicker
-            self._warn(f"{what} is damaged ({reason}) and stays there ({error.strerror})")
+            return read(path) if os.path.lexists(path) else None
+        except DamagedError as error:
+            if os.path.lexists(path):  # else another process has just replaced it
+                self._tell_damage(path, what, error, mends)
+        except OSError as error:
+            if mends:
+                raise StoreError(
+                    f"cannot read {path}: {error.strerror}; make it readable, or take it away"
+                ) from None
+            self._tell(f"{what} cannot be read ({error.strerror}) and is left out")
+        return None
+
+    def _tell_damage(self, path: Path, what: str, error: "DamagedError", mends: bool) -> None:
+        is_so = f"{what} {error.verdict} ({error.reason})"
+        if not mends:
+            self._tell(f"{is_so} and is left out; `genbench run` makes it again")
+            return
+        try:
+            path.replace(_free(path.with_name(path.name + error.suffix)))
+        except OSError as failure:  # a read-only folder, or another process was quicker
+            self._tell(f"{is_so} and stays there ({failure.strerror})")
         else:
-            self._warn(f"{what} is damaged ({reason}); it was set aside and will be made again")
+            self._warn(f"{is_so}; it was set aside and will be made again")
+
+    def _tell(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._warn(message)
 
 
 def _free(path: Path) -> Path:
     """A name that nothing has: this one, or the first with a number behind it."""
     names = (path, *(path.with_name(f"{path.name}-{i}") for i in range(2, 1000)))
     return next((name for name in names if not os.path.lexists(name)), path)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _info(data: bytes) -> dict[str, Any]:
-    """The metadata of a safetensors file, whose first part is a length and a JSON header."""
-    length = int.from_bytes(data[:8], "little")
-    header = files.json_of(data[8 : 8 + length])
-    info: dict[str, Any] = files.json_of(header["__metadata__"]["info"])
-    return info

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         timeout=arguments.timeout,
         checkpoint_seconds=arguments.checkpoint_seconds,
     )
-    store = Store(arguments.out, warn=_warn)
+    store = Store(arguments.out, _warn, mends=True)
     try:
         with runtime.interrupts.installed():
             if arguments.serve:
@@ -140,7 +140,7 @@ def _serve(store: Store, runtime: Runtime) -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     runtime.progress = lambda progress: _answer(answers, {"progress": asdict(progress)})
-    store = Store(store.root, warn=lambda message: _answer(answers, {"warning": message}))
+    store = Store(store.root, lambda message: _answer(answers, {"warning": message}), mends=True)
     threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         configure(runtime)

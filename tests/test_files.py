@@ -43,12 +43,13 @@ def plant(request):
 
 def test_a_record_that_is_no_file_is_damaged_and_can_be_made_again(tmp_path, plant):
     said = []
-    store = Store(tmp_path, said.append)
+    store = Store(tmp_path, said.append, mends=True)
     path = store.put_record(RECORD)
     path.unlink()
     for _ in range(2):  # the second finds the name of what is set aside taken
         plant(path)
-        assert store.records() == []
+        assert Store(tmp_path).records() == [] and os.path.lexists(path)
+        assert store.record(RECORD.key) is None
         store.put_record(RECORD)
         assert store.record(RECORD.key) == RECORD
         path.unlink()
@@ -57,20 +58,21 @@ def test_a_record_that_is_no_file_is_damaged_and_can_be_made_again(tmp_path, pla
 
 
 def test_a_plan_that_is_no_file_is_damaged_and_can_be_made_again(tmp_path, plant):
-    store = Store(tmp_path)
+    store = Store(tmp_path, mends=True)
     plant(tmp_path / "plan.json")
-    assert store.plan() is None
+    assert Store(tmp_path).plan() is None and os.path.lexists(tmp_path / "plan.json")
     store.put_plan("s", [CELL])
     assert store.plan() == ("s", [CELL])
 
 
 def test_an_artifact_that_is_no_file_is_damaged_and_can_be_made_again(tmp_path, plant):
     said = []
-    store = Store(tmp_path, said.append)
+    store = Store(tmp_path, said.append, mends=True)
     store.put("train", "k", {"a": np.arange(3)}, {})
     (path,) = (tmp_path / "artifacts" / "train").glob("*.safetensors")
     path.unlink()
     plant(path)
+    assert Store(tmp_path).get("train", "k") is None and os.path.lexists(path)
     assert store.get("train", "k") is None and len(said) == 1
     store.put("train", "k", {"a": np.arange(3)}, {})
     assert store.get("train", "k").tensors["a"].tolist() == [0, 1, 2]

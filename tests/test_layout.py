@@ -14,6 +14,7 @@ LAYERS = (
     {
         "files",
         "store",
+        "stored",
         "differences",
         "registry",
         "tasks",
@@ -56,6 +57,7 @@ WITHOUT_TORCH = {
     "spec",
     "stats",
     "store",
+    "stored",
     "suite",
     "task_names",
     "text",

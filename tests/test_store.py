@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from toys import environment
 
 from genbench.record import Record
-from genbench.spec import Cell, SampleSpec, TrainSpec
+from genbench.spec import Cell, SampleSpec, TrainSpec, canonical_json
 from genbench.store import Store, StoreError, atomic_write
+from genbench.stored import digest, holds_results
 
 CELL = Cell(sample=SampleSpec(train=TrainSpec(baseline="x", dataset="d", version="v"), n=4))
 RECORD = Record(key=CELL.key, cell=CELL, status="ok")
@@ -27,7 +29,7 @@ def said():
 
 @pytest.fixture
 def store(tmp_path, said):
-    return Store(tmp_path, said.append)
+    return Store(tmp_path, said.append, mends=True)
 
 
 def test_artifacts_come_back_as_they_were(store):
@@ -62,8 +64,10 @@ def test_a_damaged_artifact_is_set_aside_not_used(store, said, damage):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes({"flip": bytes(data), "truncate": data[:-9], "empty": b""}[damage])
+    assert Store(store.root, said.append).get("train", "k") is None
+    assert path.is_file() and "train file k." in said[0] and "is left out" in said[0]
     assert store.get("train", "k") is None
-    assert "damaged" in said[0] and "train file k." in said[0]
+    assert "damaged" in said[1] and "train file k." in said[1]
     assert not store.has("train", "k")
     store.put("train", "k", {"a": np.arange(100)}, {})
     assert store.get("train", "k") is not None
@@ -79,15 +83,65 @@ def test_a_damaged_record_is_set_aside_not_used(store, said, damage):
     elif damage == "truncate":
         path.write_text(text[: len(text) // 2])
     elif damage == "schema":
-        path.write_text(json.dumps({**json.loads(text), "schema_version": 99}))
+        body = {**RECORD.model_dump(mode="json"), "schema_version": 99}
+        sha256 = digest(canonical_json(body).encode())
+        path.write_text(json.dumps({"sha256": sha256, **body}))
     else:
         path.unlink()
         store.put_record(RECORD.model_copy(update={"key": "0" * 16}))
         path = store.record_path("0" * 16)
-    key = path.stem
+    before, key = path.read_bytes(), path.stem
+    reader = Store(store.root, said.append)
+    for _ in range(2):
+        assert reader.record(key) is None and reader.records() == store.records() == []
+    assert path.read_bytes() == before
+    assert len(said) == 2 and said[0] == said[1] and "is left out" in said[0]
     assert store.record(key) is None
-    assert len(said) == 1 and "set aside" in said[0]
+    assert len(said) == 3 and "set aside" in said[2]
+    (aside,) = path.parent.iterdir()
+    assert aside.read_bytes() == before
+    assert aside.name == path.name + (".schema-99" if damage == "schema" else ".damaged")
+
+
+def test_other_files_beside_records_are_not_looked_at(store, said):
+    assert not holds_results(store.root)
+    folder = store.root / "records"
+    folder.mkdir()
+    for name in ("annotations.json", "0123456789ABCDEF.json", "0" * 16, f"{'0' * 17}.json"):
+        (folder / name).write_text("{}")
+    (store.root / "plan.json").write_text('{"steps": []}')
+    assert store.records() == [] and said == []
+    assert not holds_results(store.root)
+    store.put_plan("s", [])
+    assert holds_results(store.root)
+    (store.root / "plan.json").unlink()
+    store.put_record(RECORD)
+    assert holds_results(store.root) and store.records() == [RECORD]
+
+
+def test_a_file_that_may_not_be_read_is_not_taken_for_a_damaged_one(store, said, monkeypatch):
+    path = store.put_record(RECORD)
+
+    def forbidden(path, most=None):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("genbench.files.opened", forbidden)
     assert store.records() == []
+    assert said == [f"record {path.name} cannot be read (Permission denied) and is left out"]
+    with pytest.raises(StoreError, match="Permission denied; make it readable, or take it away"):
+        store.record(CELL.key)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_records_in_a_folder_that_may_not_be_read_are_not_passed_over(store, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", forbidden)
+    with pytest.raises(StoreError, match="cannot read .*records: Permission denied"):
+        store.records()
+    with pytest.raises(StoreError, match="cannot read .*records: Permission denied"):
+        holds_results(store.root)
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -194,7 +194,7 @@ def _planned(
             raise ConfigError(
                 "--cell runs a cell as it was planned: no suite, no change but data.root"
             )
-        store = Store(arguments.out, warn)
+        store = Store(arguments.out, warn, mends=True)
         plan = store.plan()
         if plan is None:
             raise ConfigError(f"{arguments.out} holds no plan; run a suite into it first")
@@ -210,7 +210,7 @@ def _planned(
         changes = [*changes, f"limit={arguments.limit}"]
     loaded = suite.parts(arguments.suite, changes)
     running.settle(arguments, loaded)
-    store = Store(arguments.out or Path("runs") / name, warn)
+    store = Store(arguments.out or Path("runs") / name, warn, mends=True)
     cells = [cell for part in loaded if _at_hand(part, root) for cell in suite.plan(part, root)]
     store.put_plan(name, cells)
     return store, cells

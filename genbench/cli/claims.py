@@ -16,6 +16,7 @@ from genbench.cli.common import (
     kinds,
     result,
     say,
+    warn,
 )
 from genbench.spec import Cell
 from genbench.store import Store
@@ -65,7 +66,7 @@ def _claims(arguments: argparse.Namespace) -> int:
     named = [text for text in rest if "=" not in text]
     chosen = claims.select(named, [text for text in rest if "=" in text])
     out = arguments.out or Path("runs") / "claims"
-    store = folder(out) if arguments.no_run else Store(out, say)
+    store = folder(out) if arguments.no_run else Store(out, warn, mends=True)
     planned = [claims.plan(file, root) for file in chosen]
     cells = list({c.key: c for part in planned for c in part.all}.values())
     running.settle(arguments, [file.suite for file in chosen])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genbench.spec import ConfigError
 from genbench.store import Store
+from genbench.stored import holds_results
 from genbench.text import clean
 
 __all__ = [
@@ -55,12 +56,12 @@ def count(text: str) -> int:
 
 
 def folder(path: Path) -> Store:
-    """A results folder that is there, with records in it.
+    """A results folder that is there, with records or a plan in it.
 
     Raises:
         ConfigError: If it is not.
     """
-    if not (path / "records").is_dir():
+    if not holds_results(path):
         raise ConfigError(f"{path} holds no records; name a folder that `genbench run` wrote")
     return Store(path, warn)
 

@@ -248,8 +248,9 @@ def _gate(arguments: argparse.Namespace) -> int:
 
     def run(todo: list[Cell], cells: list[Cell]) -> bool:
         say(f"inconclusive so far: {len(todo)} more cells are run")
-        runtime = running.runtime(arguments, store, root)
-        return running.run(todo, cells, store, runtime, arguments)
+        mine = Store(store.root, warn, mends=True)
+        runtime = running.runtime(arguments, mine, root)
+        return running.run(todo, cells, mine, runtime, arguments)
 
     outcome = gate(store, bank, wanted, None if arguments.no_more_seeds else run)
     if outcome is None:

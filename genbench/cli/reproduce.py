@@ -124,7 +124,7 @@ def _clean_store(source: "Source", cells: list[Cell], arguments: argparse.Namesp
     """
     folder = arguments.out or Path("runs") / f"reproduce-{source.name}"
     name = f"reproduction of {source.name}"
-    store = Store(folder, warn)
+    store = Store(folder, warn, mends=True)
     used = [p for p in ("plan.json", "records", "artifacts") if (folder / p).exists()]
     plan = store.plan() if used else None
     if folder.resolve() == source.folder.resolve() or (used and (plan is None or plan[0] != name)):

@@ -53,7 +53,7 @@ def _speed(arguments: argparse.Namespace) -> int:
 
     root, changes = data_root(arguments.changes)
     asked = plan(arguments.target, changes, root)
-    store = Store(arguments.out or Path("runs") / f"speed-{asked.name}", warn)
+    store = Store(arguments.out or Path("runs") / f"speed-{asked.name}", warn, mends=True)
     runtime = running.runtime(arguments, store, root)
     _bring_weights(asked, store)
     done = {c.key for c in asked.cells if (r := store.record(c.key)) and r.status == "ok"}

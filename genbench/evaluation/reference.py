@@ -149,7 +149,7 @@ class Cache(Store):
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
-        super().__init__(root, warn, _WAY_ON)
+        super().__init__(root, warn, _WAY_ON, mends=True)
         self._works = True
 
     def put(

@@ -10,9 +10,10 @@ from genbench.inputs.arrays import Arrays, in_memory, npy, npz
 from genbench.inputs.containers import Folder, Zip
 from genbench.inputs.files import Files
 from genbench.inputs.images import ALPHAS, SUFFIXES, Alpha
-from genbench.inputs.runs import from_record, from_run, holds_records
+from genbench.inputs.runs import from_record, from_run
 from genbench.inputs.source import Source
 from genbench.spec import ConfigError, nearest
+from genbench.stored import holds_results
 
 __all__ = ["open_source"]
 
@@ -56,14 +57,14 @@ def open_source(
         return _dataset(dataset, split, resize, data_root)
     path = Path(text).expanduser()
     if path.is_dir():
-        if holds_records(path):
+        if holds_results(path):
             return from_run(path, "", resize)
         return Files(Folder(path), resize, on_error == "skip", alpha)
     if path.is_file():
         return _file(path, resize, on_error == "skip", alpha)
     folder, hash_, name = text.rpartition("#")
     if hash_ and (results := Path(folder).expanduser()).is_dir():
-        if not holds_records(results):
+        if not holds_results(results):
             raise ConfigError(f"{results} holds no records of runs, so {name!r} names none there")
         return from_run(results, name, resize)
     raise ConfigError(_missing(text, path))

@@ -7,14 +7,9 @@ from genbench.record import Record
 from genbench.spec import ConfigError, nearest
 from genbench.store import Store
 
-__all__ = ["from_record", "from_run", "holds_records"]
+__all__ = ["from_record", "from_run"]
 
 _LISTED = 20
-
-
-def holds_records(folder: Path) -> bool:
-    """Whether this is a results folder, as `genbench run` writes it."""
-    return any((folder / "records").glob("*.json"))
 
 
 def from_run(folder: Path, name: str = "", size: int | None = None) -> Arrays:

@@ -1,24 +1,21 @@
 """What is to be reproduced: the records of a results folder, or one record. Only ever read."""
 
-import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from genbench import files
 from genbench.record import Record
 from genbench.report.rows import Row, collect
 from genbench.report.text import slug
 from genbench.spec import Cell, ConfigError, nearest
-from genbench.store import Store
+from genbench.stored import DamagedError, read_plan, read_record, record_paths
 from genbench.text import clean
 
 __all__ = ["Entry", "Source", "read", "select"]
 
 _COMMA = re.compile(r",(?![^()]*\))")  # not inside the brackets of "ddpm (ddim-50, eta=1)"
-_DAMAGE = re.compile(r"is damaged \((.*)\)(?:;| and stays)")  # as `Store` warns
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,14 @@ def read(target: Path) -> Source:
         raise ConfigError(f"there is no {target}; {nearest(target.name, beside)}")
     if target.is_dir() or target.name == "plan.json" or target.stem == "leaderboard":
         folder = target if target.is_dir() else target.parent
-        files = sorted((folder / "records").glob("*.json"))
-        if not files:
+        paths = record_paths(folder)
+        if not paths:
             raise ConfigError(
                 f"{folder} holds no records; name a folder that `genbench run` wrote, or one "
                 "record in its folder records/"
             )
         plan = _plan(folder / "plan.json")
-        return Source(slug(folder.resolve().name), folder, _entries(files, plan))
+        return Source(slug(folder.resolve().name), folder, _entries(paths, plan))
     _check_record(target)
     return Source(slug(target.stem), target.parent.parent, _entries([target], None))
 
@@ -107,7 +104,9 @@ def _names(entry: Entry) -> list[str]:
 def _check_record(path: Path) -> None:
     """Refuse a file that never was a record; a damaged one passes."""
     try:
-        content = json.loads(path.read_bytes())
+        content = files.json_of(files.read(path))
+    except files.UnfitFile as error:
+        raise ConfigError(f"{path} is no record: {error}") from None
     except ValueError:
         if path.suffix == ".json":
             return
@@ -121,33 +120,24 @@ def _check_record(path: Path) -> None:
 
 
 def _plan(path: Path) -> list[Cell] | None:
-    if not path.is_file():
+    try:
+        return read_plan(path)[1]
+    except (DamagedError, OSError):  # the records alone tell what ran
         return None
-    with TemporaryDirectory() as folder:
-        shutil.copyfile(path, Path(folder) / path.name)
-        plan = Store(folder).plan()
-    return None if plan is None else plan[1]
 
 
 def _load(path: Path) -> tuple[Record | None, str]:
-    """A record, or why it cannot be used; of a copy, for `Store` sets damaged files aside."""
-    said: list[str] = []
-    with TemporaryDirectory() as folder:
-        copies = Path(folder) / "records"
-        copies.mkdir()
-        try:
-            shutil.copyfile(path, copies / "record.json")
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        found = Store(folder, said.append).records()
-    if found:
-        return found[0], ""
-    why = _DAMAGE.search(said[0])
-    return None, clean(why.group(1) if why else said[0], 200)
+    """A record, or why it cannot be used."""
+    try:
+        return read_record(path), ""
+    except DamagedError as error:
+        return None, error.reason
+    except OSError as error:
+        return None, f"it cannot be read: {error.strerror}"
 
 
-def _entries(files: Sequence[Path], plan: list[Cell] | None) -> tuple[Entry, ...]:
-    loaded = {path: _load(path) for path in files}
+def _entries(paths: Sequence[Path], plan: list[Cell] | None) -> tuple[Entry, ...]:
+    loaded = {path: _load(path) for path in paths}
     records = {r.key: r for r, _ in loaded.values() if r is not None}
     damaged = {path.stem: why for path, (_, why) in loaded.items() if why}
     entries = []

@@ -155,9 +155,19 @@ def test_damaged_runs(results):
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     refused(lambda: open_source(f"{results.root}#{SLOW.key}"), "gone", "checksum mismatch")
+    assert path.is_file(), "reading changes nothing"
     record = results.record_path(REAL.key)
     record.write_text(record.read_text().replace('"ok"', '"skipped"'))
     refused(lambda: open_source(record), str(record), "its checksum does not match")
+    assert record.is_file(), "reading changes nothing"
+
+
+def test_a_folder_of_images_with_records_of_others_is_a_folder_of_images(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "records").mkdir()
+    other = tmp_path / "records" / "annotations.json"
+    other.write_text("{}")
+    assert open_source(tmp_path).n == 1 and other.read_text() == "{}"
 
 
 def test_what_is_no_record(results, tmp_path):

@@ -410,9 +410,10 @@ def test_damaged_and_missing_records_are_named_and_left_alone(results, again):
     path.write_text(path.read_text().replace('"nfe": 1.0', '"nfe": 2.0'))
     other = results.record_path(foreign.key)
     body = foreign.model_dump(mode="json") | {"schema_version": 99}
-    from genbench.store import _digest, canonical_json
+    from genbench.spec import canonical_json
+    from genbench.stored import digest
 
-    other.write_text(json.dumps({"sha256": _digest(canonical_json(body).encode()), **body}))
+    other.write_text(json.dumps({"sha256": digest(canonical_json(body).encode()), **body}))
     results.record_path(gone.key).unlink()
     code, answer, printed = again(results.root)
     cells = {c["name"]: c for c in answer["cells"]}
