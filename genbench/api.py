@@ -4,7 +4,7 @@ A family is one file in `baselines/` (or in another package, through the entry-p
 `genbench.baselines`) with one subclass of `Baseline`. It knows its networks, its losses and how to
 sample. It knows nothing of devices, EMA, precision, budgets, checkpoints, ranks or files.
 
-The type of the condition is the kind of the task:
+The type of the condition is the kind of the task; `genbench.tasks` makes both of a dataset:
 
 | task                          | condition                | x, and the condition               |
 |-------------------------------|--------------------------|------------------------------------|
@@ -16,8 +16,6 @@ The type of the condition is the kind of the task:
 | layout (boxes to image)       | `Layout(boxes, classes)` | image, its objects                 |
 | low_res (super-resolution)    | `LowRes(image)`          | image, its reduced version         |
 | edit                          | `Edit(source, amount)`   | edited image, source and strength  |
-
-`genbench.tasks` says how each is made of a dataset.
 """
 
 from abc import ABC, abstractmethod
@@ -42,6 +40,7 @@ __all__ = [
     "Condition",
     "Config",
     "DataSpec",
+    "Decay",
     "Edit",
     "Layout",
     "LowRes",
@@ -54,6 +53,8 @@ __all__ = [
     "count_nfe",
     "networks",
 ]
+
+Decay = Literal["constant", "cosine", "linear"]
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,7 @@ class Edit(Condition):
 
 
 class Config(BaseModel):
-    """What every family can be told; a family adds its own fields in a subclass.
-
-    The loop reads these fields, a family usually only sets their defaults.
+    """What the loop can be told; a family sets defaults and adds its own fields in a subclass.
 
     Attributes:
         batch: Images in one training step, over all ranks.
@@ -157,7 +156,8 @@ class Config(BaseModel):
         ema_rampup: The half-life is at most this share of the images seen so far, so that a short
             run forgets its random start (Karras et al., arXiv 2312.02696, use the same idea).
         warmup: Images over which the learning rate rises linearly from 0.
-        decay: Shape of the learning rate over the budget, after the warm-up.
+        decay: Shape of the learning rate over the budget, after the warm-up; "linear" is constant
+            for the first half of the budget, then falls to 0.
         clip: Largest gradient norm of one optimizer's parameters; None does not clip.
         precision: "bfloat16" runs `step` and `sample` under autocast.
     """
@@ -168,7 +168,7 @@ class Config(BaseModel):
     ema: float | None = Field(None, gt=0)
     ema_rampup: float = Field(0.05, gt=0)
     warmup: int = Field(0, ge=0)
-    decay: Literal["constant", "cosine"] = "constant"
+    decay: Decay = "constant"
     clip: float | None = Field(None, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
 

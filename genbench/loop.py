@@ -267,6 +267,8 @@ class Loop:
             factor = min(1.0, (self.meter.images + self.config.batch) / self.config.warmup)
         if self.config.decay == "cosine":
             factor *= 0.5 * (1 + math.cos(math.pi * self.progress))
+        elif self.config.decay == "linear":
+            factor *= min(1.0, 2 - 2 * self.progress)
         return factor
 
     def _move_average(self, images: int) -> None:

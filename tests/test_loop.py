@@ -187,16 +187,24 @@ def test_a_short_run_forgets_its_start():
     assert (made.ema["one.weight"] - live).norm() < 0.2 * moved
 
 
-def test_warm_up_and_cosine_decay():
-    made = loop(budget=Budget(steps=100), warmup=80, decay="cosine", lr=1.0)
-    rates = []
+def rates(**config):
+    made, seen = loop(budget=Budget(steps=100), lr=1.0, **config), []
     for _ in range(100):
         made.step()
-        rates.append(made.update.optimizers["all"].param_groups[0]["lr"])
+        seen.append(made.update.optimizers["all"].param_groups[0]["lr"])
+    return seen
+
+
+def test_warm_up_and_cosine_decay():
     expected = [
         min(1.0, (8 * i + 8) / 80) * 0.5 * (1 + math.cos(math.pi * i / 100)) for i in range(100)
     ]
-    assert rates == pytest.approx(expected)
+    assert rates(warmup=80, decay="cosine") == pytest.approx(expected)
+
+
+def test_linear_decay_begins_at_half_of_the_budget():
+    expected = [1.0] * 50 + [1 - i / 50 for i in range(50)]
+    assert rates(decay="linear") == pytest.approx(expected)
 
 
 def test_clipping_bounds_the_norm_of_what_is_applied():

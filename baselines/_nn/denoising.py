@@ -63,7 +63,7 @@ class NetworkConfig(api.Config):
     batch: int = Field(128, ge=1)
     ema: float | None = Field(50_000, gt=0)
     warmup: int = Field(10_000, ge=0)
-    decay: Literal["constant", "cosine"] = "cosine"
+    decay: api.Decay = "cosine"
     lr: float | None = Field(None, gt=0)
     net: Literal["auto", "mlp", "unet"] = "auto"
     hidden: int = Field(256, ge=2, multiple_of=2)

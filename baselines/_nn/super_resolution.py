@@ -19,11 +19,11 @@ _RELU_54 = 36  # layers of VGG19 up to the ReLU after the fourth convolution of 
 
 
 class SRResNet(nn.Module):
-    """The generator of SRGAN: what bicubic interpolation lacks, added to it.
+    """The generator of SRGAN.
 
-    A 5x5 convolution, residual blocks with a skip around all of them, a doubling of the side for
-    each power of two in `factor`, a 5x5 convolution. The paper has 9x9 convolutions, and does not
-    add the interpolated image; the answer is not clamped, so that losses keep their gradients.
+    A wide convolution, residual blocks with a skip around all of them, a doubling of the side for
+    each power of two in `factor`, a wide convolution. The answer is not clamped, so that losses
+    keep their gradients.
 
     Args:
         channels: Of the images.
@@ -32,19 +32,31 @@ class SRResNet(nn.Module):
         blocks: Residual blocks.
         batch_norm: After every convolution of the blocks, as in the paper; without it training is
             faster and more accurate (EDSR, arXiv 1707.02921).
+        kernel: Side of the first and last convolution, odd; 9 in the paper.
+        bicubic_skip: Add the interpolated image, so that only what it lacks has to be learned.
+            The paper does not.
 
     Raises:
         ValueError: For another factor.
     """
 
     def __init__(
-        self, channels: int, factor: int, width: int, blocks: int, batch_norm: bool = False
+        self,
+        channels: int,
+        factor: int,
+        width: int,
+        blocks: int,
+        batch_norm: bool = False,
+        kernel: int = 5,
+        bicubic_skip: bool = True,
     ) -> None:
         super().__init__()
         if factor not in (2, 4):
             raise ValueError(f"images can be enlarged by 2 or by 4, not by {factor}")
-        self.factor = factor
-        self.head = nn.Sequential(nn.Conv2d(channels, width, 5, padding=2), nn.PReLU())
+        self.factor, self.bicubic_skip = factor, bicubic_skip
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, width, kernel, padding=kernel // 2), nn.PReLU()
+        )
         self.body = nn.Sequential(
             *(_Block(width, batch_norm) for _ in range(blocks)), *_conv(width, width, batch_norm)
         )
@@ -52,13 +64,13 @@ class SRResNet(nn.Module):
         for _ in range(factor // 2):
             up += [nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
         self.up = nn.Sequential(*up)
-        self.tail = nn.Conv2d(width, channels, 5, padding=2)
+        self.tail = nn.Conv2d(width, channels, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) in [-1, 1] to (B, C, factor h, factor w), near [-1, 1]."""
         h = self.head(x)
         answer: Tensor = self.tail(self.up(h + self.body(h)))
-        return answer + bicubic(x, self.factor)
+        return answer + bicubic(x, self.factor) if self.bicubic_skip else answer
 
 
 class _Block(nn.Module):

@@ -45,7 +45,7 @@ class AE(api.Baseline[api.Unconditional]):
         """
 
         batch: int = Field(128, ge=1)
-        decay: Literal["constant", "cosine"] = "cosine"
+        decay: api.Decay = "cosine"
         d: int = Field(8, ge=1)
         loss: Literal["l2", "l1"] = "l2"
         components: int = Field(10, ge=1)

@@ -45,7 +45,7 @@ class VAE(api.Baseline[api.Unconditional]):
         """
 
         batch: int = Field(128, ge=1)
-        decay: Literal["constant", "cosine"] = "cosine"
+        decay: api.Decay = "cosine"
         d: int = Field(16, ge=1)
         sigma: PositiveFloat | Literal["optimal"] = 0.5
         beta: float = Field(1.0, ge=0)

@@ -58,7 +58,7 @@ class VQVAE(api.Baseline[api.Unconditional]):
         """
 
         batch: int = Field(128, ge=1)
-        decay: Literal["constant", "cosine"] = "cosine"
+        decay: api.Decay = "cosine"
         K: int = Field(32, ge=2)
         c: int = Field(8, ge=1)
         factor: int | None = Field(None, ge=2)

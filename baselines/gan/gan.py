@@ -48,6 +48,7 @@ class GAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    defining = ("objective",)
 
     class Config(api.Config):
         """Settings.

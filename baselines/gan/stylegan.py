@@ -43,6 +43,7 @@ class StyleGAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    defining = ("grow", "truncation")
 
     class Config(api.Config):
         """Settings.

@@ -23,8 +23,9 @@ D has a head for the image and one for each object, which reads the features in 
 means over images and over objects. D has spectral norm, and all weights start orthogonal.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +37,9 @@ from torchvision.ops import roi_align
 from baselines._nn.blocks import halvings
 from baselines._nn.gan import d_loss, g_loss
 from baselines._nn.gan_blocks import orthogonal, spectral
+from baselines._nn.masks import MASK, MaskNet, paste
 from genbench import api
 
-MASK = 16  # side of a mask before it is put into its box
 ROI = 8  # side of the features of an object
 
 
@@ -51,8 +52,7 @@ class LostGAN(api.Baseline[api.Layout]):
     defining = ("coverage",)
 
     class Config(api.Config):
-        """Settings. The paper: 64 to 256 px, z and e of 128 (version 2: e 180), batch 128,
-        Adam(1e-4; 0, 0.999), 200 epochs; version 2 adds L1 and a perceptual loss.
+        """Settings.
 
         Attributes:
             nz: Dimensions of each object's style, and of the image's.
@@ -77,6 +77,24 @@ class LostGAN(api.Baseline[api.Layout]):
         object_weight: float = Field(1.0, ge=0)
         lr: float = Field(1e-3, gt=0)
         beta1: float = Field(0.0, ge=0, lt=1)
+
+    # Version 1 on COCO-Stuff at 64 pixels, 200 epochs. We lack layers of more than 4 ngf channels,
+    # and features of large objects out of a deeper block.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "batch": 128,
+            "ema": None,
+            "nz": 128,
+            "ny": 128,
+            "ngf": 64,
+            "ndf": 64,
+            "coverage": False,
+            "image_weight": 0.1,
+            "object_weight": 1.0,
+            "lr": 1e-4,
+            "beta1": 0.0,
+        }
+    }
 
     def __init__(self, config: Config, data: api.DataSpec) -> None:
         super().__init__(config, data)
@@ -133,42 +151,6 @@ class LostGAN(api.Baseline[api.Layout]):
     def styles(self, noise: api.Noise) -> tuple[Tensor, Tensor]:
         """z_im (B, nz) of the image and z (B, K, nz) of its objects."""
         return noise.normal(self.config.nz), noise.normal(self.objects, self.config.nz)
-
-
-def paste(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Masks (B, K, m, m) put into their boxes (B, K, 4): (B, K, size, size), 0 outside.
-
-    A pixel has the mask's bilinear value at the place of its centre in the box.
-    """
-    b, k = boxes.shape[:2]
-    low, high = boxes.reshape(b * k, 2, 2, 1).unbind(1)  # (N, 2, 1), x and y
-    centres = (torch.arange(size, device=boxes.device) + 0.5) / size
-    place = (centres - low) / (high - low).clamp(min=1e-6)  # (N, 2, size), in [0, 1] inside
-    within = (place >= 0) & (place <= 1)
-    inside = within[:, 1, :, None] & within[:, 0, None, :]
-    x, y = (2 * place - 1).clamp(-2, 2).unbind(1)
-    grid = torch.stack((x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)), 3)
-    m = masks.reshape(b * k, 1, *masks.shape[2:])
-    put = F.grid_sample(m, grid, padding_mode="border", align_corners=False)[:, 0]
-    return (put * inside).reshape(b, k, size, size)
-
-
-class MaskNet(nn.Sequential):
-    """w of all objects (N, d) to masks (N, 16, 16) in (0, 1)."""
-
-    def __init__(self, d: int, c: int = 16) -> None:
-        super().__init__(
-            nn.Linear(d, c * 4 * 4),
-            nn.Unflatten(1, (c, 4, 4)),
-            nn.ReLU(),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(c, c, 3, padding=1),
-            nn.ReLU(),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(c, 1, 3, padding=1),
-            nn.Sigmoid(),
-            nn.Flatten(0, 1),
-        )
 
 
 class ISLANorm(nn.Module):

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from steps import Losses
 from torch import Tensor
 
-from baselines.layout.lostgan import ISLANorm, LostGAN, paste
+from baselines._nn.masks import paste
+from baselines.layout.lostgan import ISLANorm, LostGAN
 from genbench.api import Config, DataSpec, Layout, Noise
 from genbench.loop import Stepper
 
@@ -63,6 +65,22 @@ def test_a_mask_is_moved_and_halved_with_its_box() -> None:
     expected = torch.zeros(16, 16)
     expected[4:8, 8:] = 1  # of the upper right quarter
     torch.testing.assert_close(put, expected)
+
+
+def test_a_mask_is_sampled_bilinearly_up_to_its_edge() -> None:
+    mask = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    centre = (torch.arange(40) + 0.5) / 40
+    for b in range(2):
+        for k in range(3):
+            x0, y0, x1, y1 = BOXES[b, k]
+            x, y = ((centre - a) / (c - a) for a, c in ((x0, x1), (y0, y1)))
+            grid = torch.stack(torch.meshgrid(2 * x - 1, 2 * y - 1, indexing="xy"), 2)[None]
+            expected = F.grid_sample(
+                mask[b : b + 1, k : k + 1], grid, padding_mode="border", align_corners=False
+            )[0, 0]
+            put = paste(mask, BOXES, 40)[b, k]
+            inside = paste(torch.ones_like(mask), BOXES, 40)[b, k] > 0
+            torch.testing.assert_close(put[inside], expected[inside])
 
 
 def test_an_unused_object_has_no_mask_whatever_its_box() -> None:
