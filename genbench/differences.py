@@ -23,9 +23,10 @@ _SHORT = 12  # hex digits of a hash
 def protocol(old: Record, new: Record) -> list[str]:
     """What makes two records incomparable; empty where they are comparable.
 
-    Dataset and its fingerprint, hashes of the splits that both used, task, budget, number of
-    samples, sampling seed and options; with a budget in seconds the machine and the number of
-    threads too. Training seeds may differ: they are repetitions. Metrics are asked one by one.
+    Dataset and its fingerprint, hashes of the splits that both used, task and shares of classes
+    that were asked for, budget, number of samples, sampling seed and options; with a budget in
+    seconds the machine and the number of threads too. Training seeds may differ: they are
+    repetitions. Metrics are asked one by one.
     """
     was, now = old.cell.sample, new.cell.sample
     found = [
@@ -33,6 +34,7 @@ def protocol(old: Record, new: Record) -> list[str]:
         *_differ({"data": was.train.data}, {"data": now.train.data}),
         *_hashes(old, new, f"{was.train.dataset}:", "data "),
         *_differ({"task": was.train.task}, {"task": now.train.task}),
+        *_differ({"shares of classes asked": was.shares}, {"shares of classes asked": now.shares}),
         *_differ(was.train.budget.limits, now.train.budget.limits, "budget "),
         *_differ({"n": was.n}, {"n": now.n}),
         *_differ({"sampling seed": was.seed}, {"sampling seed": now.seed}),

@@ -144,10 +144,15 @@ class _Run:
             if spec.train.task != "unconditional" and dist.rank() == 0:
                 self.store.put("shown", self.cell.key, *scoring.shown())
         self.hashes |= scoring.hashes
-        return self._collect(trained, made, scores, time.perf_counter() - begin)
+        return self._collect(trained, made, scores, scoring, time.perf_counter() - begin)
 
     def _collect(
-        self, trained: Artifact, made: Artifact, scores: dict[str, Score], total: float
+        self,
+        trained: Artifact,
+        made: Artifact,
+        scores: dict[str, Score],
+        scoring: Scoring,
+        total: float,
     ) -> Record:
         return Record(
             key=self.cell.key,
@@ -175,7 +180,7 @@ class _Run:
                 total=total,
             ),
             environment=environment(self.runtime.device, made.info["batch"], self.hashes),
-            data=trained.info["notes"],
+            data=trained.info["notes"] | scoring.notes(),
             losses=_last_losses(trained.info),
             finished=_now(),
         )
@@ -209,7 +214,8 @@ class _Run:
         return loaded
 
     def _asked(self) -> Callable[[Tensor], Condition]:
-        return asked(self.cell.sample.train.task, self.dataset, self.runtime.device)
+        spec = self.cell.sample
+        return asked(spec.train.task, self.dataset, self.runtime.device, spec.shares)
 
     def _more(
         self, cls: type[Baseline[Any]], trained: Artifact, made: Artifact, which: str

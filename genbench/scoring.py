@@ -106,6 +106,14 @@ class Scoring:
         }
         return tensors, info
 
+    def notes(self) -> dict[str, str]:
+        """What a reader of the scores must know of the questions; see `Dataset.notes`."""
+        name = self.cell.sample.train.task
+        if name == "unconditional":
+            return {}
+        text = task(name).about(self._questioned, self._like)
+        return {"questions": text} if text else {}
+
     # --- sets ------------------------------------------------------------------------------------
 
     def _sides(self, spec: MetricSpec) -> tuple[FeatureSet, FeatureSet | None]:
@@ -206,8 +214,13 @@ class Scoring:
         return self.dataset("test")
 
     @cached_property
+    def _like(self) -> Dataset | None:
+        shares = self.cell.sample.shares
+        return self.dataset(shares) if shares else None
+
+    @cached_property
     def _questions(self) -> Examples:
-        return task(self.cell.sample.train.task).questions(self._questioned)
+        return task(self.cell.sample.train.task).questions(self._questioned, self._like)
 
     @cached_property
     def _index(self) -> torch.Tensor:

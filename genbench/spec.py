@@ -133,6 +133,11 @@ class Spec(BaseModel):
         return content_key(self.model_dump(mode="json"))
 
 
+def _unless_empty(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    """`content` without those of `names` that say nothing."""
+    return {k: v for k, v in content.items() if v or k not in names}
+
+
 class Budget(Spec):
     """When training ends: the first limit that is reached. At least one for a family that trains.
 
@@ -168,6 +173,7 @@ class TrainSpec(Spec):
         budget: When training ends.
         seed: Of the weights, the order of the data and the training noise.
         version: Hash of the family's code and of the shared blocks that it imports.
+        shares: Of the questions, for reference rows, which look at them; see `SampleSpec`.
     """
 
     baseline: str
@@ -178,6 +184,12 @@ class TrainSpec(Spec):
     budget: Budget = Budget()
     seed: int = 0
     version: str
+    shares: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field that came later is left out where it says nothing: older keys stay valid."""
+        return _unless_empty(dump(self), "shares")
 
 
 class SampleSpec(Spec):
@@ -189,6 +201,8 @@ class SampleSpec(Spec):
         weights: "raw", or "ema" for the average, where the family keeps one.
         n: Number of samples.
         seed: Of the sampling noise.
+        shares: The split whose shares of classes the questions have; empty where each class is
+            asked for equally often, or there are no classes to ask for.
     """
 
     train: TrainSpec
@@ -196,6 +210,12 @@ class SampleSpec(Spec):
     weights: Literal["raw", "ema"] = "raw"
     n: int = Field(ge=1)
     seed: int = 0
+    shares: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As of `TrainSpec`."""
+        return _unless_empty(dump(self), "shares")
 
 
 class MetricSpec(Spec):
@@ -225,9 +245,8 @@ class MetricSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that came later are left out where they say nothing: older keys stay valid."""
-        content: dict[str, Any] = dump(self)
-        return {k: v for k, v in content.items() if v or k not in ("options", "notes")}
+        """As of `TrainSpec`."""
+        return _unless_empty(dump(self), "options", "notes")
 
     @property
     def compared(self) -> tuple[str, str]:

@@ -69,7 +69,7 @@ def train(
     wanted = task(spec.task)
     described = wanted.data_spec(data)
     baseline = build(cls, config, described, spec.seed)
-    _fit(baseline, wanted, dataset)
+    _fit(baseline, wanted, dataset, spec.shares)
     baseline.to(device).train()
     examples = wanted.training(data).to(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -88,12 +88,14 @@ def train(
     return artifact
 
 
-def _fit(baseline: Baseline[Any], wanted: Task, dataset: Callable[[str], Dataset]) -> None:
+def _fit(
+    baseline: Baseline[Any], wanted: Task, dataset: Callable[[str], Dataset], shares: str
+) -> None:
     """Show the family what it may look at before training: copies, which it may change."""
     split = dataset(baseline.fit_split)
     baseline.fit(split.images.clone())
     if wanted.cond is not Unconditional and baseline.kind == "reference":
-        questions = wanted.questions(split)
+        questions = wanted.questions(split, dataset(shares) if shares else None)
         index = torch.arange(len(questions))
         baseline.fit_answers(questions.images.clone(), questions.condition(index))
 

@@ -46,7 +46,7 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     data = DataSpec(**request["data"])
     model = build(cls, cls.Config.model_validate(train.config), data, train.seed).eval()
     index = torch.arange(request["batch"])
-    cond = asked(train.task, partial(load, train.dataset))(index)
+    cond = asked(train.task, partial(load, train.dataset), shares=spec.shares)(index)
 
     def call() -> None:
         with torch.inference_mode():

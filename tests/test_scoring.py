@@ -52,13 +52,13 @@ def test_super_resolution_of_any_images(tmp_path):
     assert shown.info["texts"] == [""] * N and shown.info["aligned"]
 
 
-def digit_folders(root, names):
-    """Class folders of digits under other names: `{"zero": 0}`."""
-    for split in ("train", "test"):
+def digit_folders(root, names, counts=(24, 24, 24)):
+    """Class folders of digits under other names: `{"zero": 0}`, so many of each in training."""
+    for split, of in (("train", counts), ("test", (24, 24, 24))):
         digits = data.load("digits", split)
-        for name, digit in names.items():
+        for (name, digit), count in zip(names.items(), of, strict=True):
             (root / split / name).mkdir(parents=True)
-            rows = (digits.labels == digit).nonzero()[:24, 0].tolist()
+            rows = (digits.labels == digit).nonzero()[:count, 0].tolist()
             for row in rows:
                 image = Image.fromarray(digits.images[row, 0].numpy())
                 image.save(root / split / name / f"{row}.png")
@@ -81,12 +81,33 @@ def test_classes_are_compared_by_name(tmp_path):
     assert "map=zero:0,one:1,two:2" in name
 
 
+def test_questions_follow_the_shares_of_the_reference(tmp_path):
+    named = {"0": 0, "2": 2, "7": 7}
+    skewed = digit_folders(tmp_path / "skewed", named, (100, 12, 8))
+    wanted = {"task": "class_label", "metrics": ["fd"], "rows": ["truth"], "dataset": skewed}
+    asked = {}
+    for choice in ("shares", "balanced"):
+        store, found = run(tmp_path / choice, questions=choice, **wanted)
+        cell, record, values = found["truth"]
+        texts = store.get("shown", cell.key).info["texts"]
+        counts = [texts.count(name) for name in named]
+        asked[choice] = counts, next(iter(record.scores)), record.data["questions"], values["fd"]
+    shares, balanced = asked["shares"], asked["balanced"]
+    assert shares[0] == [50, 6, 4] and balanced[0] == [20, 20, 20]
+    assert "questions=" not in shares[1]
+    assert shares[2] == "classes as often as in train: 0 83.3%, 2 10.0%, 7 6.7%"
+    assert balanced[1] == f"{shares[1]}/questions=balanced"
+    assert balanced[2] == "each class equally often"
+    assert shares[3].value < balanced[3].value / 4  # right answers are of another distribution
+
+
 def test_classes_asked_for_are_made(tmp_path):
     store, found = run(tmp_path, "class_label", ["accuracy"], ["truth", "other"])
     assert found["truth"][2]["accuracy"].value > 0.97
     assert found["other"][2]["accuracy"].value < 0.3
     shown = store.get("shown", found["truth"][0].key)
-    assert shown.info["texts"] == [str(i % 10) for i in range(N)]
+    counts = [shown.info["texts"].count(str(digit)) for digit in range(10)]
+    assert sum(counts) == N and set(counts) <= {5, 6, 7}
     assert "asked" not in shown.tensors
 
 

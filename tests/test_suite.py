@@ -133,6 +133,28 @@ def test_options_that_do_not_fit_the_settings_are_refused(tmp_path):
         cells(listed)
 
 
+def test_questions_about_classes_follow_the_reference_unless_told_otherwise(tmp_path):
+    path = suite_file(tmp_path, ['baseline = "cgan"', 'baseline = "truth"'])
+    trained, truth = cells(path, "task=class_label")
+    assert (trained.sample.shares, truth.sample.shares) == ("train", "train")
+    assert (trained.sample.train.shares, truth.sample.train.shares) == ("", "train")
+    of_test = cells(path, "task=class_label", "reference=test")[0].sample
+    assert of_test.shares == "test" and of_test.train == trained.sample.train
+    for cell in cells(path, "task=class_label", "questions=balanced"):
+        assert cell.sample.shares == cell.sample.train.shares == ""
+        assert all(metric.id.endswith("/questions=balanced") for metric in cell.metrics)
+    plain = suite_file(tmp_path, ['baseline = "vae"'])
+    assert "shares" not in cells(plain)[0].sample.model_dump()  # older keys stay valid
+    with pytest.raises(ConfigError, match="questions=balanced is of task class_label, and this"):
+        cells(plain, "questions=balanced")
+
+
+def test_questions_go_to_the_parts_that_ask_for_classes():
+    parts = {part.name: part for part in suite.parts("tasks", ["questions=balanced"])}
+    balanced = {name for name, part in parts.items() if part.questions == "balanced"}
+    assert balanced == {"tasks/digits", "tasks/mnist", "tasks/classes"}
+
+
 def test_a_family_of_another_task_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="vae takes Unconditional, which is not task 'class_lab"):
         cells(suite_file(tmp_path, ['baseline = "vae"']), "task=class_label")

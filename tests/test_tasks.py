@@ -90,8 +90,50 @@ def test_a_class_without_images_is_refused():
     faces = made(attributes=(flags, ("Smiling", "Male")))
     with pytest.raises(ConfigError, match="did you mean 'Smiling'"):
         questions("class_label:smiling", faces)
-    with pytest.raises(ConfigError, match="holds no image of class 1"):
+    with pytest.raises(ConfigError, match="holds no image of class 'Smiling'"):
         questions("class_label:Smiling", faces)
+
+
+def classes(split, *labels, names=("cat", "dog", "owl")):
+    """One grey image of 4x4 for each label, image i of the value i."""
+    images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None, None]
+    images = images.expand(-1, 1, 4, 4).clone()
+    return Dataset("made", split, images, torch.tensor(labels), names, "", {}, {})
+
+
+def test_classes_are_asked_for_as_often_as_the_reference_has_them():
+    train, test = classes("train", *[0] * 12, *[1] * 2, 2), classes("test", 0, 1, 1, 2, 0)
+    wanted = tasks.task("class_label")
+    found = wanted.questions(test, train)
+    assert found.condition(torch.arange(30)).label.bincount().tolist() == [24, 4, 2]
+    for n in range(1, 15):  # any number of them
+        asked = found.condition(torch.arange(n)).label.bincount(minlength=3)
+        assert (asked - n * torch.tensor([12, 2, 1]) / 15).abs().max() < 1
+    assert torch.equal(test.labels[found.rows], found.labels)
+    assert found.rows[found.labels == 1].tolist() == [1, 2]
+    assert found.rows[found.labels == 0].tolist()[:4] == [0, 4, 0, 4]
+    assert wanted.about(test, train) == (
+        "classes as often as in train: cat 80.0%, dog 13.3%, owl 6.7%"
+    )
+    assert wanted.about(test, None) == "each class equally often"
+    assert tasks.task("low_res:2").about(test, None) == ""
+
+
+def test_a_reference_of_many_images_gives_its_shares_to_a_part_in_thousands():
+    train = classes("train", *[0] * 39_999, *[1] * 20_001, names=("cat", "dog"))
+    found = tasks.task("class_label").questions(classes("test", 0, 1, names=("cat", "dog")), train)
+    assert len(found) == 10_000 and abs(found.labels.bincount()[1] - 3334) < 2
+
+
+def test_a_class_that_training_never_shows_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'train' holds no image of class 'owl'; add some"):
+        tasks.task("class_label").training(classes("train", 0, 1, 1))
+    lacking = classes("test", 0, 0, 2)
+    with pytest.raises(ConfigError, match="'test' holds no image of class 'dog'"):
+        tasks.task("class_label").questions(lacking, classes("train", 0, 1, 2))
+    flags = torch.tensor([[1]] * 6, dtype=torch.bool)
+    with pytest.raises(ConfigError, match="'train' holds no image of class 'not Smiling'"):
+        tasks.task("class_label:Smiling").training(made(attributes=(flags, ("Smiling",))))
 
 
 def test_an_attribute_is_a_label_of_two_classes():
@@ -151,13 +193,14 @@ def test_a_reduced_image_is_the_mean_of_blocks():
 @pytest.mark.parametrize(
     ("labels", "order"),
     [
-        ([0, 0, 0, 1, 1, 2], [0, 3, 5, 1, 4, 2]),
-        ([0, 0, 2, 2, 2, 2], [0, 2, 1, 3, 4, 5]),
+        ([0, 0, 0, 1, 1, 2], [0, 3, 1, 5, 4, 2]),
+        ([0, 0, 2, 2, 2, 2], [2, 0, 3, 4, 1, 5]),
+        ([0, 0, 1, 1, 2, 2], [0, 2, 4, 1, 3, 5]),
         ([0, 0, 0, 1, 2, 1], range(6)),
         ([1] * 6, range(6)),
     ],
 )
-def test_of_a_split_that_is_sorted_by_class_the_classes_take_turns(labels, order):
+def test_of_a_split_that_is_sorted_by_class_the_classes_are_spread(labels, order):
     sorted_by_class = replace(made(), labels=torch.tensor(labels), classes=tuple("abc"))
     found = questions("low_res:2", sorted_by_class)
     assert found.images[:, 0, 0, 0].tolist() == found.rows.tolist() == list(order)

@@ -63,12 +63,14 @@ def class_fd(answers: Answers, options: NoOptions) -> Score:
     Raises:
         ConfigError: For classes of fewer than 20 samples.
     """
-    label = _labels(answers)
-    classes, counts = np.unique(label, return_counts=True)
-    if counts.min() < FEWEST:
+    label, names = _labels(answers), answers.words("class")
+    classes, counts = np.arange(len(names)), np.bincount(label, minlength=len(names))
+    if (fewest := int(counts.min())) < FEWEST:
+        enough = -(-FEWEST * len(label) // fewest) if fewest else FEWEST * len(label)
         raise ConfigError(
-            f"class_fd needs {FEWEST} samples of each class or more, got {counts.min()} of class "
-            f"{classes[counts.argmin()]}; set n={FEWEST * len(classes)} or more"
+            f"class_fd needs {FEWEST} samples of each class or more, got {fewest} of class "
+            f"{names[counts.argmin()]!r}; set n={enough} or more, ask for each class equally "
+            "often with questions=balanced, or leave it out"
         )
     made, truth = (np.asarray(answers.features(side).features) for side in ("made", "truth"))
     scores = [_distance(made[label == c], truth[label == c]) for c in classes]

@@ -92,9 +92,8 @@ def measure(plan: Plan, store: Store, runtime: Runtime, *, again: bool = False) 
     baseline = restore(cls, first, trained, runtime.device)
     specs = {row_key(row.options): row.cells[0].sample for row in plan.rows}
     device = torch.device(runtime.device)
-    asked = tasks.asked(
-        first.train.task, partial(data.load, first.train.dataset, root=runtime.data_root), device
-    )
+    loading = partial(data.load, first.train.dataset, root=runtime.data_root)
+    asked = tasks.asked(first.train.task, loading, device, first.shares)
     bench = _Bench(baseline, specs, device, asked)
     with _dressed(bench, plan.clock):
         return _Session(bench, plan.clock, store, runtime, again).run()

@@ -54,6 +54,8 @@ class Suite(Spec):
         description: One line for `genbench ls`.
         dataset: `NAME` or `NAME@SIZE`.
         task: What is asked for: "unconditional", "class_label", "paired:outline"; see `tasks`.
+        questions: Of `class_label`: "shares" asks for classes as often as the reference has them,
+            which is what distances compare with; "balanced" for each equally often.
         n: Samples for each row.
         seeds: Training seeds; each makes a cell of every row.
         sample_seed: Of the sampling noise.
@@ -74,6 +76,7 @@ class Suite(Spec):
     description: str = ""
     dataset: str
     task: str = "unconditional"
+    questions: Literal["shares", "balanced"] = "shares"
     n: int = Field(ge=2)
     seeds: tuple[int, ...] = (0,)
     sample_seed: int = 0
@@ -184,6 +187,11 @@ def _fitting(change: str, parts: Mapping[str, dict[str, Any]], suite: str) -> li
         for part in parts.values():
             part["rows"] = [row for row in part["rows"] if row["baseline"] in wanted]
         return []
+    if key == "questions":
+        asking = [p for p, part in parts.items() if "class_label" in part.get("task", "")]
+        if not asking:
+            raise ConfigError(f"{change!r} is of class_label, and no part of {suite!r} has it")
+        return asking
     if not (head in registry.families() and rest):
         return list(parts)
     rows = {p: [row["baseline"] for row in part["rows"]] for p, part in parts.items()}

@@ -36,6 +36,11 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
     if suite.reference not in data.SPLITS:
         where = f"suite {suite.name!r}: reference {suite.reference!r}"
         raise ConfigError(f"{where} is no split; {nearest(suite.reference, data.SPLITS)}")
+    if suite.questions == "balanced" and not _asks_classes(suite):
+        raise ConfigError(
+            f"suite {suite.name!r}: questions=balanced is of task class_label, and this is "
+            f"{suite.task!r}; leave it out"
+        )
     fingerprint = data.fingerprint(suite.dataset, data_root)
     wanted = [member for name in suite.metrics for member in _expand(name)]
     scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
@@ -45,6 +50,10 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
         for seed in suite.seeds
     ]
     return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
+
+
+def _asks_classes(suite: Suite) -> bool:
+    return task_names.parse(suite.task)[0] == "class_label"
 
 
 def _expand(name: str) -> list[str]:
@@ -60,7 +69,12 @@ def _metric(suite: Suite, wanted: str) -> MetricSpec:
     for place in (getattr(metric, "group", ""), metric.name):
         given |= suite.metric_options.get(place, {})
     options = parse(metric.options, given, f"options of {name}")
-    common: dict[str, Any] = {"n": suite.n, "options": metric.changed(options)}
+    notes = ("questions=balanced",) if suite.questions == "balanced" else ()
+    common: dict[str, Any] = {
+        "n": suite.n,
+        "options": metric.changed(options),
+        "notes": notes,
+    }
     if isinstance(metric, PairMetric):
         if task_names.parse(suite.task)[0] not in _ALIGNED:
             raise ConfigError(
@@ -168,6 +182,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
             f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
         )
     config, options = chosen(row)
+    shares = suite.reference if _asks_classes(suite) and suite.questions == "shares" else ""
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
             f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
@@ -181,6 +196,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         budget=(row.budget or suite.budget) if trains else Budget(),
         seed=seed if trains else 0,
         version=registry.version(row.baseline),
+        shares="" if trains else shares,
     )
     return SampleSpec(
         train=train,
@@ -188,4 +204,5 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         weights=row.weights or ("raw" if config.ema is None else "ema"),
         n=suite.n,
         seed=suite.sample_seed,
+        shares=shares,
     )

@@ -19,7 +19,7 @@ from genbench.api import (
 )
 from genbench.tasks import domains, examples
 from genbench.tasks.examples import Examples
-from genbench.tasks.wanted import Wanted, class_labels
+from genbench.tasks.wanted import Wanted, class_labels, class_names, shares, spread
 
 __all__ = ["KINDS", "Kind"]
 
@@ -47,22 +47,41 @@ def _plain(wanted: Wanted) -> Examples:
     return Examples(wanted.dataset.images)
 
 
+_QUESTIONS = 10_000  # at least, before they begin anew
+
+
 def _labels(wanted: Wanted) -> Examples:
-    return examples.Labels(wanted.dataset.images, class_labels(wanted)[0])
+    labels, count = class_labels(wanted)
+    _refuse_lacking(wanted, labels.bincount(minlength=count) == 0)
+    return examples.Labels(wanted.dataset.images, labels)
 
 
-def _classes_in_turn(wanted: Wanted) -> Examples:
-    """Question i asks for class i mod K, so that classes are balanced at any n.
+def _refuse_lacking(wanted: Wanted, lacking: Tensor) -> None:
+    """Refuse classes of which a split that needs them has no image; bool (K,)."""
+    if lacking.any():
+        name = class_names(wanted)[int(lacking.nonzero()[0])]
+        raise wanted.refuse(
+            f"split {wanted.dataset.split!r} holds no image of class {name!r}; add some, or "
+            "remove the class from the other split too"
+        )
 
-    Its answer is an image of that class, each image once before any comes again.
+
+def _classes_asked(wanted: Wanted) -> Examples:
+    """Questions about classes, in the shares of the split that they follow, at any n.
+
+    Where each class is asked for equally often, question i asks for class i mod K. The answer is
+    an image of the class, each image once before any comes again.
     """
     labels, count = class_labels(wanted)
-    members = [(labels == c).nonzero()[:, 0] for c in range(count)]
-    if lacking := [c for c, rows in enumerate(members) if not len(rows)]:
-        raise wanted.refuse(f"split {wanted.dataset.split!r} holds no image of class {lacking[0]}")
-    most = max(len(rows) for rows in members)
-    turn = torch.arange(most)
-    rows = torch.stack([m[turn % len(m)] for m in members], 1).flatten()
+    asked, there = shares(wanted), labels.bincount(minlength=count)
+    _refuse_lacking(wanted, (there == 0) & (asked > 0))
+    order = spread(asked)
+    if wanted.like is not None:  # a large reference: its shares to a part in thousands will do
+        order = order[: max(len(labels), _QUESTIONS)]
+    rows = torch.empty_like(order)
+    for c in range(count):
+        mine, members = (order == c).nonzero()[:, 0], (labels == c).nonzero()[:, 0]
+        rows[mine] = members[torch.arange(len(mine)) % max(len(members), 1)]
     return examples.Labels(wanted.dataset.images[rows], labels[rows], rows)
 
 
@@ -140,7 +159,7 @@ KINDS = {
         _labels,
         ("digits", "class_label"),
         lambda wanted: {"classes": class_labels(wanted)[1]},
-        ask=_classes_in_turn,
+        ask=_classes_asked,
     ),
     "caption": Kind(Caption, _captions, ("scenes@16", "caption"), _caption_facts),
     "paired": Kind(

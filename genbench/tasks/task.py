@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from genbench import task_names
-from genbench.api import Condition, DataSpec, Edit, ToDomain, Unconditional
+from genbench.api import ClassLabel, Condition, DataSpec, Edit, ToDomain, Unconditional
 from genbench.spec import ConfigError
 from genbench.tasks.examples import Examples
 from genbench.tasks.kinds import KINDS
-from genbench.tasks.wanted import Wanted, in_turn
+from genbench.tasks.wanted import Wanted, in_turn, told
 
 if TYPE_CHECKING:
     from genbench.data import Dataset
@@ -45,19 +45,30 @@ class Task:
         found = KINDS[self.kind].make(Wanted(self.name, self.argument, dataset))
         return found
 
-    def questions(self, dataset: "Dataset") -> Examples:
+    def questions(self, dataset: "Dataset", like: "Dataset | None" = None) -> Examples:
         """What samples are asked for: sample i answers question i, the condition of row i.
 
-        Of a split that is sorted by class, as folders are, the classes take turns.
+        Of a split that is sorted by class, as folders are, the classes are spread evenly.
+
+        Args:
+            dataset: The split that is asked about.
+            like: The split whose shares of classes the questions have, where the task asks for
+                classes; None asks for each equally often.
 
         Raises:
             ConfigError: Where the dataset lacks what the task needs.
         """
-        entry, wanted = KINDS[self.kind], Wanted(self.name, self.argument, dataset)
+        entry, wanted = KINDS[self.kind], Wanted(self.name, self.argument, dataset, like)
         if entry.ask:
             return entry.ask(wanted)
         order = in_turn(dataset.labels)
         return entry.make(wanted) if order is None else entry.make(wanted).taken(order)
+
+    def about(self, dataset: "Dataset", like: "Dataset | None") -> str:
+        """How often each class is asked for, in words; "" for other tasks. See `questions`."""
+        if self.cond is not ClassLabel:
+            return ""
+        return told(Wanted(self.name, self.argument, dataset, like))
 
     def data_spec(self, dataset: "Dataset") -> DataSpec:
         """What a family may know of the data before it sees any."""
@@ -101,7 +112,10 @@ def example(cond: type[Condition]) -> tuple[str, str]:
 
 
 def asked(
-    name: str, load: "Callable[[str], Dataset]", device: torch.device | str = "cpu"
+    name: str,
+    load: "Callable[[str], Dataset]",
+    device: torch.device | str = "cpu",
+    shares: str = "",
 ) -> Callable[[Tensor], Condition]:
     """The conditions of samples by number, of the test split; loads it only if the task has any.
 
@@ -109,6 +123,7 @@ def asked(
         name: Of the task.
         load: Gives a split.
         device: Where the conditions are wanted.
+        shares: See `SampleSpec`.
 
     Raises:
         ConfigError: When called for more questions than the split has.
@@ -116,7 +131,8 @@ def asked(
     chosen = task(name)
     if chosen.cond is Unconditional:
         return lambda index: Unconditional()
-    questions = chosen.questions(load("test")).to(device)
+    like = load(shares) if shares else None
+    questions = chosen.questions(load("test"), like).to(device)
 
     def condition(index: Tensor) -> Condition:
         if not questions.endless and len(index) and int(index.max()) >= len(questions):

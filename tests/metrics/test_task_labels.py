@@ -21,6 +21,7 @@ def score(name, label, made, truth=None, classes=(), known=(), **options):
     """Of FeatureSets; the dataset's classes and those that the network names."""
     sides = {"made": made, "truth": truth}
     label = torch.as_tensor(label)
+    classes = classes or tuple(map(str, range(int(label.max()) + 1)))
     images = IMAGES.expand(len(label), -1, -1, -1)
     found = answers(
         images,
@@ -148,5 +149,7 @@ def test_class_fd_refuses_few_images():
     both = FeatureSet.of(truth), FeatureSet.of(truth)
     assert score("class_fd", label, *both).value < 1e-9
     few = FeatureSet.of(truth[:-1])
-    with pytest.raises(ConfigError, match=r"20 samples .* got 19 of class 1; set n=40 or more"):
+    with pytest.raises(ConfigError, match=r"20 samples .* got 19 of class '1'; set n=42 or more"):
         score("class_fd", label[:-1], few, few)
+    with pytest.raises(ConfigError, match=r"got 0 of class 'c'; .*questions=balanced"):
+        score("class_fd", label, *both, classes=("a", "b", "c"))  # one that was never asked for
