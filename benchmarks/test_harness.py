@@ -111,7 +111,7 @@ def test_share_of_quick_that_is_training_sampling_and_features(benchmark, tmp_pa
     command = [
         sys.executable,
         "-m",
-        "genbench.cli",
+        "genbench",
         "run",
         "quick",
         "--out",

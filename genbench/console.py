@@ -11,6 +11,7 @@ from genbench.record import Record
 from genbench.report.rows import collect
 from genbench.runtime import Progress
 from genbench.spec import Cell
+from genbench.terminal import lines
 from genbench.text import clean
 
 __all__ = ["Bar", "Console"]
@@ -99,8 +100,7 @@ class Console(_Transient):
         self._spoke = time.monotonic()
         if self._live:
             self._bar.clear()
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        lines(text)
 
 
 class Bar(_Transient):
@@ -126,8 +126,7 @@ class Bar(_Transient):
             self._bar.refresh()
         elif time.monotonic() - self._spoke > _HEARTBEAT:
             self._spoke = time.monotonic()
-            sys.stderr.write("  ".join([what, f"{progress.share:.0%}", ", ".join(known)]) + "\n")
-            sys.stderr.flush()
+            lines("  ".join([what, f"{progress.share:.0%}", ", ".join(known)]))
 
 
 def _duration(seconds: float) -> str:

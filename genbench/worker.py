@@ -29,6 +29,7 @@ from genbench.environment import checkout
 from genbench.runtime import Runtime
 from genbench.spec import Cell, ConfigError, nearest, parse
 from genbench.store import Store, StoreError
+from genbench.terminal import say
 
 __all__ = ["check_device", "configure", "main"]
 
@@ -111,8 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _warn(message: str) -> None:
-    sys.stderr.write(f"genbench: {message}\n")
-    sys.stderr.flush()
+    say(f"genbench: {message}")
 
 
 def _single(path: Path | None, store: Store, runtime: Runtime) -> int:

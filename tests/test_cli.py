@@ -284,7 +284,7 @@ MOMENTS = {
 
 
 def start(path: Path, out: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "genbench.cli", "run", str(path), *CHANGES]
+    command = [sys.executable, "-m", "genbench", "run", str(path), *CHANGES]
     return subprocess.Popen(
         [*command, "--out", str(out), *SLOW], env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,

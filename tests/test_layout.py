@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"api", "flops", "noise", "spec", "record", "stats", "task_names", "text", "timing"},
+    {
+        "api",
+        "flops",
+        "noise",
+        "spec",
+        "record",
+        "stats",
+        "task_names",
+        "terminal",
+        "text",
+        "timing",
+    },
     {
         "files",
         "store",
@@ -60,6 +71,7 @@ WITHOUT_TORCH = {
     "stored",
     "suite",
     "task_names",
+    "terminal",
     "text",
     "timing",
 }

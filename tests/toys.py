@@ -99,7 +99,7 @@ def genbench(
 ):
     """Run the command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "genbench.cli", *map(str, arguments)],
+        [sys.executable, "-m", "genbench", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

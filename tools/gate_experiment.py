@@ -154,7 +154,7 @@ def judged(
 def genbench(code: Path, *words: object, may_fail: bool = False) -> str:
     """Run a command of this code; its stdout."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "genbench.cli", *map(str, words)],
+        [sys.executable, "-P", "-m", "genbench", *map(str, words)],
         cwd=WORK,
         env={**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,

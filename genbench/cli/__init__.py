@@ -2,9 +2,6 @@
 and `data` load torch."""
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +23,7 @@ from genbench.cli.common import (
     INTERRUPTED,
     OK,
     USAGE,
+    as_json,
     count,
     data_root,
     kinds,
@@ -36,18 +34,19 @@ from genbench.cli.common import (
 from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store, StoreError
+from genbench.terminal import unexpected
 
 if TYPE_CHECKING:
     from genbench.suite import Suite
 
-__all__ = ["entry", "main"]
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
     0 ok, 1 regressed or different, 2 wrong usage or configuration, 3 some cells failed, 4
-    inconclusive, 5 nothing comparable, 130 interrupted.
+    inconclusive, 5 nothing comparable, 70 a fault of genbench, 130 interrupted.
     """
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
@@ -66,10 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("genbench: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # whoever reads stdout has seen enough; keep the interpreter from failing on the flush
-        sys.stdout = None
-        return OK
+    except OSError as error:
+        if error.filename is None:
+            return unexpected(error)
+        warn(f"cannot use {error.filename}: {error.strerror}; mend that and run the command again")
+        return USAGE
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - 1 is said by a verdict alone
+        return unexpected(error)
     return code
 
 
@@ -78,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="genbench",
         description="Train, sample and score image generative models under one budget.",
         epilog="exit codes: 0 ok, 1 regressed or different, 2 usage or configuration, 3 some "
-        "cells failed, 4 inconclusive, 5 nothing comparable, 130 interrupted",
+        "cells failed, 4 inconclusive, 5 nothing comparable, 70 a fault of genbench, 130 "
+        "interrupted",
     )
     parser.add_argument("--version", action="version", version=f"genbench {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -135,7 +138,7 @@ def _ls(arguments: argparse.Namespace) -> int:
         "metrics": metrics.describe(),
     }
     if arguments.json:
-        result(json.dumps(sections, indent=1))
+        result(as_json(sections))
     else:
         result("\n\n".join(_section(title, rows) for title, rows in sections.items()))
     return OK
@@ -154,7 +157,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"doctor takes data.root=PATH only, not {rest[0]!r}")
     findings = examine(root)
     if arguments.json:
-        result(json.dumps(findings, indent=1))
+        result(as_json(findings))
     else:
         result("\n\n".join(_section(title, rows) for title, rows in findings.items()))
     return OK
@@ -226,15 +229,15 @@ def _at_hand(part: "Suite", root: Path | None) -> bool:
     return False
 
 
-def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
+def _show(store: Store, cells: list[Cell], json: bool) -> None:
     """Write the tables and pictures of the folder, and print what was asked for."""
     from genbench.report import leaderboard, write
 
     records = [record for cell in cells if (record := store.record(cell.key)) is not None]
     groups = kinds()
     paths = write(store, store.root, kinds=groups, log=say)
-    if as_json:
-        result(json.dumps({"records": [r.model_dump(mode="json") for r in records]}, indent=1))
+    if json:
+        result(as_json({"records": [r.model_dump(mode="json") for r in records]}))
         return
     result(leaderboard(records, cells, "text", kinds=groups))
     result(f"\npage: {paths[-1]}")
@@ -244,16 +247,3 @@ def _show(store: Store, cells: list[Cell], as_json: bool) -> None:
         result(
             f"samples: {store.root / 'grids' / 'overview.png'} and one grid for each row beside it"
         )
-
-
-def entry() -> None:
-    """The console script: `main`, and an end without delay when the user wants to leave."""
-    code = main()
-    if code == INTERRUPTED:
-        sys.stdout.flush()
-        os._exit(code)  # taking torch down in order would take a second
-    sys.exit(code)
-
-
-if __name__ == "__main__":
-    entry()

@@ -1,7 +1,6 @@
 """`genbench claims`: statements from papers and notes, run and judged."""
 
 import argparse
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from genbench.cli.common import (
     CELLS_FAILED,
     INTERRUPTED,
     OK,
+    as_json,
     data_root,
     folder,
     kinds,
@@ -134,7 +134,7 @@ def _show(
         write(store, store.root, kinds=kinds(), log=say)
     if arguments.json:
         body = {"claims": [one.model_dump(mode="json") for one in found]}
-        result(json.dumps(body, indent=1))
+        result(as_json(body))
         return
     result(table.render(found, arguments.format))
     say(f"tables: {store.root / 'claims'}.{{txt,md,csv,tex}}; genbench report makes the page anew")

@@ -1,14 +1,15 @@
 """What the commands share: where text goes, and how arguments are read."""
 
 import argparse
-import sys
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from genbench.spec import ConfigError
 from genbench.store import Store
 from genbench.stored import holds_results
-from genbench.text import clean
+from genbench.terminal import result, say
 
 __all__ = [
     "CELLS_FAILED",
@@ -18,6 +19,7 @@ __all__ = [
     "OK",
     "REGRESSED",
     "USAGE",
+    "as_json",
     "count",
     "data_root",
     "folder",
@@ -29,23 +31,16 @@ __all__ = [
 
 OK, REGRESSED, USAGE, CELLS_FAILED, INCONCLUSIVE, INCOMPARABLE = range(6)
 INTERRUPTED = 130
-_LONGEST = 4000  # characters of a sentence
-
-
-def say(message: str) -> None:
-    """A line for people, on stderr."""
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
 
 
 def warn(message: str) -> None:
     """Something that a person should know, on stderr."""
-    say(f"genbench: {clean(message, _LONGEST)}")
+    say(f"genbench: {message}")
 
 
-def result(text: str) -> None:
-    """The result, on stdout."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+def as_json(content: Any) -> str:
+    """JSON in plain ASCII, which a terminal of any encoding and a CI runner take as it is."""
+    return json.dumps(content, indent=1).replace("##[", r"##\u005b")
 
 
 def count(text: str) -> int:

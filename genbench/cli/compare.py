@@ -1,11 +1,10 @@
 """`genbench compare`: two results folders, metric by metric."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from genbench.cli.common import INCOMPARABLE, OK, folder, kinds, result, say
+from genbench.cli.common import INCOMPARABLE, OK, as_json, folder, kinds, result, say
 
 __all__ = ["add_parser"]
 
@@ -44,7 +43,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         *sides, kinds=kinds(), factor=arguments.factor, metrics=arguments.metric
     )
     if arguments.json:
-        result(json.dumps(compare.as_json(found), indent=1))
+        result(as_json(compare.as_json(found)))
     else:
         result(compare.render(found, arguments.format))
     if found.comparable:

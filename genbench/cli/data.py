@@ -2,11 +2,10 @@
 
 import argparse
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, count, data_root, result, say
+from genbench.cli.common import OK, as_json, count, data_root, result, say
 from genbench.spec import ConfigError
 from genbench.store import atomic_write
 
@@ -41,7 +40,7 @@ def _data(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"data takes data.root=PATH only, not {rest[0]!r}")
     if arguments.sheet is None:
         facts = _facts(arguments.dataset, root)
-        result(json.dumps(facts, indent=1) if arguments.json else _text(facts))
+        result(as_json(facts) if arguments.json else _text(facts))
         return OK
     if arguments.sheet.suffix.lower() != ".png":
         raise ConfigError(f"--sheet {arguments.sheet} does not end in .png; give it that name")
@@ -50,7 +49,7 @@ def _data(arguments: argparse.Namespace) -> int:
     picture.save(buffer, "PNG")
     atomic_write(arguments.sheet, buffer.getvalue(), "choose another file with --sheet")
     written = {"sheet": str(arguments.sheet)}
-    result(json.dumps(written) if arguments.json else f"sheet: {arguments.sheet}")
+    result(as_json(written) if arguments.json else f"sheet: {arguments.sheet}")
     return OK
 
 

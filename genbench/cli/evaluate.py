@@ -1,10 +1,11 @@
 """`genbench eval`: score images that are there already."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, data_root, result, say
+from genbench.cli.common import OK, as_json, data_root, result, say
 from genbench.spec import ConfigError
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def _eval(arguments: argparse.Namespace) -> int:
 
     for warning in found.warnings:
         say(f"genbench: warning: {warning}")
-    result(found.model_dump_json(indent=1) if arguments.json else scores.render(found))
+    result(
+        as_json(json.loads(found.model_dump_json())) if arguments.json else scores.render(found)
+    )
     return OK
 
 

@@ -1,7 +1,6 @@
 """`genbench bank` and `genbench gate`: pin what a version reached, and fail when it gets worse."""
 
 import argparse
-import json
 import math
 import os
 import shlex
@@ -18,6 +17,7 @@ from genbench.cli.common import (
     INTERRUPTED,
     OK,
     REGRESSED,
+    as_json,
     data_root,
     folder,
     result,
@@ -26,6 +26,7 @@ from genbench.cli.common import (
 )
 from genbench.spec import Cell, ConfigError
 from genbench.store import append, atomic_write, changing
+from genbench.terminal import command
 
 if TYPE_CHECKING:
     from genbench.gate.bank import Bank, BankRow
@@ -223,10 +224,10 @@ def _bank_show(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _print_bank(bank: "Bank", as_json: bool) -> None:
+def _print_bank(bank: "Bank", json: bool) -> None:
     from genbench.gate import output
 
-    result(json.dumps(output.bank_json(bank), indent=1) if as_json else output.bank_table(bank))
+    result(as_json(output.bank_json(bank)) if json else output.bank_table(bank))
 
 
 # --- gate ----------------------------------------------------------------------------------------
@@ -316,8 +317,8 @@ def _tell(
         append(path, output.summary(outcome), "name another file with --summary")
     if environment.get("GITHUB_ACTIONS") == "true":
         for line in output.annotations(outcome):
-            say(line)
+            command(line)
     if arguments.json:
-        result(json.dumps(output.as_json(outcome), indent=1))
+        result(as_json(output.as_json(outcome)))
     else:
         result(output.table(outcome))

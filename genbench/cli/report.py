@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, folder, kinds, result, say
+from genbench.cli.common import OK, as_json, folder, kinds, result, say
 from genbench.spec import ConfigError
 from genbench.store import Store, atomic_write
 
@@ -64,7 +64,7 @@ def _report(arguments: argparse.Namespace) -> int:
         if found:
             rows = json.loads(aggregate_table.frame(found).to_json(orient="records"))
             content["aggregate"] = rows
-        result(json.dumps(content, indent=1))
+        result(as_json(content))
         return OK
     result(report.leaderboard(records, order, arguments.format, kinds=groups))
     if found and arguments.format != "csv":  # two tables are no CSV
@@ -104,7 +104,7 @@ def _published(arguments: argparse.Namespace, store: Store | None) -> int:
             atomic_write(path, table.render(found, fmt).encode())
             say(f"wrote {path}")
     if arguments.json:
-        result(json.dumps({"published": table.as_json(found)}, indent=1))
+        result(as_json({"published": table.as_json(found)}))
     else:
         result(table.render(found, arguments.format))
     return OK

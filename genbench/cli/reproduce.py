@@ -1,6 +1,7 @@
 """`genbench reproduce`: run again what records describe, and say whether the numbers come out."""
 
 import argparse
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from genbench.cli.common import (
     INTERRUPTED,
     OK,
     REGRESSED,
+    as_json,
     data_root,
     result,
     say,
@@ -94,10 +96,10 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         for e, a in zip(entries, attempts, strict=True)
     ]
     found = reproduce.Reproduction.of(source.name, arguments.tolerance, outcomes)
-    as_json = found.model_dump_json(indent=1) + "\n"
-    atomic_write(store.root / "reproduction.json", as_json.encode())
+    written = found.model_dump_json(indent=1) + "\n"
+    atomic_write(store.root / "reproduction.json", written.encode())
     atomic_write(store.root / "reproduction.md", reproduce.markdown(found).encode())
-    result(as_json if arguments.json else reproduce.text(found))
+    result(as_json(json.loads(written)) if arguments.json else reproduce.text(found))
     say(f"details: {store.root / 'reproduction'}.{{json,md}}")
     return _exit_code(outcomes)
 

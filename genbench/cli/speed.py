@@ -1,12 +1,20 @@
 """`genbench speed`: what every way to sample a model costs, and what it is worth."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genbench.cli import running
-from genbench.cli.common import CELLS_FAILED, INTERRUPTED, OK, data_root, result, say, warn
+from genbench.cli.common import (
+    CELLS_FAILED,
+    INTERRUPTED,
+    OK,
+    as_json,
+    data_root,
+    result,
+    say,
+    warn,
+)
 from genbench.spec import ConfigError
 from genbench.store import Store, atomic_write
 
@@ -130,7 +138,7 @@ def _show(
     strip = curves.strip(dict(zip(labels, images, strict=True)), nfe)
     paths = report.write(found, store.root, strip)
     if arguments.json:
-        result(json.dumps(report.as_json(found), indent=1))
+        result(as_json(report.as_json(found)))
         return
     result(report.render(found, arguments.format))
     pictures = ", ".join(str(path) for path in paths if path.suffix == ".png")

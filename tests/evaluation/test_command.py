@@ -78,7 +78,7 @@ def test_inception_without_weights_is_one_sentence(folder, tmp_path):
     env = {**environment(), "TORCH_HOME": str(tmp_path / "hub"), "GENBENCH_CACHE": str(tmp_path)}
     env |= {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
     ran = subprocess.run(
-        [sys.executable, "-m", "genbench.cli", "eval", str(made), "--reference", "digits:train"],
+        [sys.executable, "-m", "genbench", "eval", str(made), "--reference", "digits:train"],
         capture_output=True, text=True, env=env, timeout=120,
     )  # fmt: skip
     assert ran.returncode == 2 and ran.stdout == ""

@@ -1,5 +1,0 @@
-"""`python -m genbench.cli`, the same as the console script."""
-
-from genbench.cli import entry
-
-entry()
