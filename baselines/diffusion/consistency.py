@@ -15,15 +15,14 @@ student goes on from its weights.
 More steps: x = f(x + sqrt(sigma^2 - epsilon^2) z, sigma) at lower and lower levels.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
-from torch.func import functional_call
-from torch.nn.utils import parameters_to_vector
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from baselines._nn import denoising, karras
@@ -113,15 +112,12 @@ class Consistency(api.Baseline[api.Unconditional]):
         self.config, self.shape = config, data.shape
         self.lr = denoising.learning_rate(config, data.shape)
         self.net = denoising.network(config, data.shape)
-        weights = self._weights()
+        self.teacher = frozen(self.net) if config.teacher == "edm" else None
+        self.target = frozen(self.net)  # f-
         self.sigma_data: Tensor
-        self.teacher: Tensor  # weights of the network, as one vector
-        self.target: Tensor  # those of f-
         self.steps: Tensor
         self.students: Tensor  # steps among them
         self.register_buffer("sigma_data", torch.tensor(config.sigma_data or 0.5))
-        self.register_buffer("teacher", weights.clone() if config.teacher == "edm" else None)
-        self.register_buffer("target", weights)
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("students", torch.tensor(0))
 
@@ -144,35 +140,35 @@ class Consistency(api.Baseline[api.Unconditional]):
     ) -> dict[str, Tensor]:
         """A step of the teacher on EDM's loss, or of the student on the consistency loss."""
         self.steps += 1
-        if self.phase(update.progress) == "teacher":
-            return self._teach(x, noise, update)
+        if self.teacher is not None and self.phase(update.progress) == "teacher":
+            return self._teach(self.teacher, x, noise, update)
         if self.students == 0:
             self._begin()
         self.students += 1
         count, kept = self.schedule(update.progress)
         loss = self.consistency_loss(x, noise, count)
         update("net", loss)
-        self.target.lerp_(self._weights(), 1 - kept)
+        follow(self.target, self.net, 1 - kept)
         return {"loss": loss}
 
-    def _teach(self, x: Tensor, noise: api.Noise, update: api.Update) -> dict[str, Tensor]:
+    def _teach(
+        self, teacher: nn.Module, x: Tensor, noise: api.Noise, update: api.Update
+    ) -> dict[str, Tensor]:
         """One step of EDM (`baselines/diffusion/edm.py`); the average of its weights moves on."""
         sigma = (-1.2 + 1.2 * noise.normal()).exp()
-        loss = karras.denoising_loss(self._denoise, x, sigma, noise, self.sigma_data)
+        loss = karras.denoising_loss(self.denoise, x, sigma, noise, self.sigma_data)
         update("net", loss)
         # as the loop's average, which is not the family's to read
         images = int(self.steps) * self.config.batch
         half_life = min(self.config.ema or math.inf, self.config.ema_rampup * images)
-        self.teacher.lerp_(self._weights(), 1 - 0.5 ** (self.config.batch / half_life))
+        follow(teacher, self.net, 1 - 0.5 ** (self.config.batch / half_life))
         return {"teacher": loss}
 
     def _begin(self) -> None:
         """The student's first step: it and f- start from the teacher, where there is one."""
-        if self.config.teacher == "edm":
-            with torch.no_grad():
-                for name, weight in self._named(self.teacher).items():
-                    self.net.get_parameter(name).copy_(weight)
-        self.target.copy_(self._weights())
+        if self.teacher is not None:
+            follow(self.net, self.teacher, 1)
+        follow(self.target, self.net, 1)
 
     def schedule(self, progress: float) -> tuple[int, float]:
         """N, and the share of f- that a step keeps.
@@ -197,31 +193,36 @@ class Consistency(api.Baseline[api.Unconditional]):
         z = noise.normal(*self.shape)
         start = x + high[:, None, None, None] * z
         with torch.no_grad():
-            if self.config.teacher == "edm":
-                end = self.teacher_step(start, high, low)
+            if self.teacher is not None:
+                end = self.teacher_step(self.teacher, start, high, low)
             else:
                 end = x + low[:, None, None, None] * z
             wanted = self.f(end, low, self.target)
         return self._distance(self.f(start, high), wanted)
 
-    def f(self, x: Tensor, sigma: Tensor, weights: Tensor | None = None) -> Tensor:
+    def denoise(
+        self, x: Tensor, sigma: Tensor, net: nn.Module | None = None, boundary: float = 0.0
+    ) -> Tensor:
+        """D(x; sigma) of the student, or of another network: (B, C, H, W) to (B, C, H, W)."""
+        net = self.net if net is None else net
+        return karras.precondition(net, x, sigma, self.sigma_data, boundary)
+
+    def f(self, x: Tensor, sigma: Tensor, net: nn.Module | None = None) -> Tensor:
         """The start of the path on which x lies: (B, C, H, W) and (B,) to (B, C, H, W).
 
         Args:
             x: Noisy images.
             sigma: Their levels, 0.002 to 80.
-            weights: Of another network of the same form; without, it is the student.
+            net: Another network than the student's.
         """
-        return self._denoise(x, sigma, weights, EPSILON)
+        return self.denoise(x, sigma, net, EPSILON)
 
-    def teacher_step(self, x: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    def teacher_step(self, teacher: nn.Module, x: Tensor, high: Tensor, low: Tensor) -> Tensor:
         """One step of Heun's method from level `high` to `low`, (B,), with the teacher."""
-        d = (x - self._denoise(x, high, self.teacher)) / high[:, None, None, None]
-        h = (low - high)[:, None, None, None]
+        h, high_, low_ = (c[:, None, None, None] for c in (low - high, high, low))
+        d = (x - self.denoise(x, high, teacher)) / high_
         y = x + h * d
-        return (
-            x + h * (d + (y - self._denoise(y, low, self.teacher)) / low[:, None, None, None]) / 2
-        )
+        return x + h * (d + (y - self.denoise(y, low, teacher)) / low_) / 2
 
     def _distance(self, x: Tensor, y: Tensor) -> Tensor:
         square = (x - y).square()
@@ -244,29 +245,22 @@ class Consistency(api.Baseline[api.Unconditional]):
         x = self.f(x, torch.full((len(x),), sigma, device=x.device))
         return x.clamp(-1, 1) if clip_x0 else x
 
-    def _denoise(
-        self, x: Tensor, sigma: Tensor, weights: Tensor | None = None, boundary: float = 0.0
-    ) -> Tensor:
-        """The network in EDM's scaling, with its own or with other weights."""
-        if weights is None:
-            return karras.precondition(self.net, x, sigma, self.sigma_data, boundary)
-        given, training = self._named(weights), self.net.training
 
-        def net(x: Tensor, t: Tensor) -> Tensor:
-            answer: Tensor = functional_call(self.net, given, (x, t))
-            return answer
+def frozen(network: nn.Module) -> nn.Module:
+    """A copy without dropout, whose weights are buffers: no optimizer and no gradient moves it."""
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, weight in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, weight.detach())
+    return copied
 
-        self.net.eval()  # no dropout in what is to be learned
-        answer = karras.precondition(net, x, sigma, self.sigma_data, boundary)
-        self.net.train(training)
-        return answer
 
-    def _weights(self) -> Tensor:
-        """The network's weights as one vector."""
-        return parameters_to_vector(self.net.parameters()).detach()
-
-    def _named(self, weights: Tensor) -> dict[str, Tensor]:
-        """A vector of weights by the names of the network's parameters; views."""
-        parameters = dict(self.net.named_parameters())
-        parts = torch.split(weights, [p.numel() for p in parameters.values()])
-        return {k: w.view_as(p) for (k, p), w in zip(parameters.items(), parts, strict=True)}
+@torch.no_grad()
+def follow(network: nn.Module, leader: nn.Module, share: float) -> None:
+    """Move the weights of a network this share of the way to those of another of its form."""
+    there = leader.state_dict()
+    for name, weight in network.state_dict().items():
+        weight.lerp_(there[name], share)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from mixture_oracle import THREE
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines._nn import karras
 from baselines.diffusion import consistency
-from baselines.diffusion.consistency import EPSILON, Consistency
+from baselines.diffusion.consistency import EPSILON, Consistency, follow
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
 from genbench.loop import Stepper
 
@@ -39,6 +39,12 @@ def wide(level: Tensor | float) -> Tensor:
     return level[:, None, None, None] if level.ndim else level
 
 
+def weights(network: nn.Module | None) -> Tensor:
+    """The weights of a network as one vector, a copy."""
+    assert network is not None
+    return torch.cat([w.detach().flatten() for w in network.state_dict().values()])
+
+
 def path(x: Tensor, sigma: Tensor | float) -> Tensor:
     """The consistency function of N(MU, S^2)."""
     level = wide(sigma)
@@ -55,7 +61,7 @@ def knowing(**config: Any) -> Consistency:
             return path(x, sigma)
         return (S**2 * x + level**2 * MU) / (S**2 + level**2)
 
-    m._denoise = denoise
+    m.denoise = denoise
     return m
 
 
@@ -97,14 +103,14 @@ def test_the_exact_function_has_a_loss_of_the_solvers_order() -> None:
     assert 20 < losses[0] / losses[1] < 200
     assert 30 < losses[1] / losses[2] < 130
     mean = knowing()  # the expected image is not the path's start
-    mean.f = lambda x, sigma, weights=None: mean._denoise(x, sigma)
+    mean.f = lambda x, sigma, weights=None: mean.denoise(x, sigma)
     assert mean.consistency_loss(data(n), Noise(1, range(n)), 72).item() > 1000 * losses[2]
 
 
 def test_a_teacher_step_is_one_of_heun() -> None:
     m = knowing()
     x = data(3)
-    y = m.teacher_step(x, torch.tensor([2.0] * 3).double(), torch.tensor([1.5] * 3).double())
+    y = m.teacher_step(m.teacher, x, torch.tensor([2.0] * 3).double(), torch.tensor([1.5] * 3).double())
     expected = karras.heun(lambda x, s: (S**2 * x + s**2 * MU) / (S**2 + s**2), x, [2.0, 1.5])
     torch.testing.assert_close(y, expected)
 
@@ -113,7 +119,7 @@ def test_both_points_lie_on_one_path_and_only_the_noisier_one_learns() -> None:
     for teacher in ("edm", "none"):
         m, n = answering(teacher=teacher), 600
         calls: list[tuple[Tensor, Tensor, Any, float]] = []
-        inner = m._denoise
+        inner = m.denoise
 
         def spy(
             x: Tensor,
@@ -126,7 +132,7 @@ def test_both_points_lie_on_one_path_and_only_the_noisier_one_learns() -> None:
             calls.append((x, sigma, weights, boundary))
             return inner(x, sigma, weights, boundary)
 
-        m._denoise = spy
+        m.denoise = spy
         m._distance = Mock(wraps=m._distance)
         x = torch.full((n, 1, 8, 8), 0.25)
         m.consistency_loss(x, Noise(1, range(n)), 6)
@@ -192,67 +198,68 @@ def test_the_teacher_is_trained_first_then_left_alone() -> None:
     m.fit((Noise(0, range(9)).uniform(1, 8, 8) * 256).to(torch.uint8))
     update, places = At(m), {k: t.data_ptr() for k, t in m.state_dict().items()}
     assert [m.phase(p) for p in (0.0, 0.49, 0.5, 0.9)] == ["teacher"] * 2 + ["student"] * 2
-    start = m.teacher.clone()
+    start = weights(m.teacher)
     for i in range(6):
         assert set(step(m, update, 0.4, i)) == {"teacher"}
-    assert not torch.equal(m.teacher, start)
-    assert not torch.equal(m.teacher, m._weights())  # but their average
-    taught = m.teacher.clone()
+    assert not torch.equal(weights(m.teacher), start)
+    assert not torch.equal(weights(m.teacher), weights(m.net))  # but their average
+    taught = weights(m.teacher)
 
     seen: list[Tensor] = []
     loss = m.consistency_loss
 
     def spied(*given: Any) -> Tensor:
-        seen.append(m._weights())
+        seen.append(weights(m.net))
         return loss(*given)
 
     m.consistency_loss = spied
     assert set(step(m, update, 0.5)) == {"loss"}
     assert torch.equal(seen[0], taught)  # the student starts from the teacher
-    assert torch.equal(m.teacher, taught)
-    torch.testing.assert_close(m.target, (taught + m._weights()) / 2)
-    kept, weights = m.target.clone(), m._weights()
+    assert torch.equal(weights(m.teacher), taught)
+    torch.testing.assert_close(weights(m.target), (taught + weights(m.net)) / 2)
+    kept, before = weights(m.target), weights(m.net)
     step(m, update, 0.6, 1)
-    assert torch.equal(seen[1], weights)  # and is not set back
-    torch.testing.assert_close(m.target, (kept + m._weights()) / 2)
-    assert torch.equal(m.teacher, taught)
+    assert torch.equal(seen[1], before)  # and is not set back
+    torch.testing.assert_close(weights(m.target), (kept + weights(m.net)) / 2)
+    assert torch.equal(weights(m.teacher), taught)
     assert {k: t.data_ptr() for k, t in m.state_dict().items()} == places
 
 
 def test_the_teacher_is_an_average_with_a_half_life_in_images() -> None:
     m = make(ema=1000.0, ema_rampup=0.5)
-    update, expected = At(m), m.teacher.clone()
+    update, expected = At(m), weights(m.teacher)
     for i in range(3):
         step(m, update, 0.1, i)
         half_life = 0.5 * 16 * (i + 1)
-        expected = torch.lerp(expected, m._weights(), 1 - 0.5 ** (16 / half_life))
-    torch.testing.assert_close(m.teacher, expected)
+        expected = torch.lerp(expected, weights(m.net), 1 - 0.5 ** (16 / half_life))
+    torch.testing.assert_close(weights(m.teacher), expected)
 
 
 def test_without_a_teacher_there_is_none() -> None:
     m = make(teacher="none")
-    update, start = At(m), m._weights()
+    update, start = At(m), weights(m.net)
     assert m.phase(0.0) == "student" and m.teacher is None
     step(m, update, 0.0)
-    torch.testing.assert_close(m.target, torch.lerp(start, m._weights(), 0.1))
+    torch.testing.assert_close(weights(m.target), torch.lerp(start, weights(m.net), 0.1))
 
 
 def test_with_mu_0_the_target_is_the_student() -> None:
     m = make(mu=0.0)
     step(m, At(m), 0.7)
-    assert torch.equal(m.target, m._weights())
+    assert torch.equal(weights(m.target), weights(m.net))
 
 
 def test_other_weights_are_used_without_dropout() -> None:
     m = answering(net="unet", dropout=0.5)
-    m.target.copy_(m._weights())
+    follow(m.target, m.net, 1)
     x, sigma = data(4).float(), torch.full((4,), 3.0)
     with torch.no_grad():
         target = m.f(x, sigma, m.target)
         assert m.training and m.net.training
         assert not torch.allclose(m.f(x, sigma), target, atol=1e-3)
         torch.testing.assert_close(m.eval().f(x, sigma), target)
-        m.target.zero_()
+        for weight in m.target.buffers():
+            weight.zero_()
         assert not torch.allclose(m.f(x, sigma, m.target), target, atol=1e-3)
 
 
@@ -295,7 +302,7 @@ def test_a_mixture_gets_its_weights_and_moments(steps: int) -> None:
         y = karras.heun(lambda x, s: THREE.x_0(x, 1.0, s), flat, levels)
         return y.view_as(x).float()
 
-    m._denoise, m.shape = f, (1, 1, 2)
+    m.denoise, m.shape = f, (1, 1, 2)
     y = m.sample(Unconditional(), Noise(0, range(n)), steps=steps, clip_x0=False)[:, 0, 0].double()
     torch.testing.assert_close(THREE.shares(y), THREE.weights, atol=4 * 0.5 / n**0.5, rtol=0)
     torch.testing.assert_close(y.mean(0), THREE.mean, atol=0.06, rtol=0)
