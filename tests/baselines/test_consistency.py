@@ -110,7 +110,9 @@ def test_the_exact_function_has_a_loss_of_the_solvers_order() -> None:
 def test_a_teacher_step_is_one_of_heun() -> None:
     m = knowing()
     x = data(3)
-    y = m.teacher_step(m.teacher, x, torch.tensor([2.0] * 3).double(), torch.tensor([1.5] * 3).double())
+    y = m.teacher_step(
+        m.teacher, x, torch.tensor([2.0] * 3).double(), torch.tensor([1.5] * 3).double()
+    )
     expected = karras.heun(lambda x, s: (S**2 * x + s**2 * MU) / (S**2 + s**2), x, [2.0, 1.5])
     torch.testing.assert_close(y, expected)
 
