@@ -144,9 +144,9 @@ class Scoring:
                 prepare(*both, wanted)
 
     def _extractor(self, spec: MetricSpec) -> Extractor:
-        name = "/".join(part for part in (spec.extractor, spec.protocol) if part)
+        name = spec.network
         if name not in self._extractors:
-            self._extractors[name] = features.load(name)
+            self._extractors[name] = features.load(name).to(self.runtime.device)
         extractor = self._extractors[name]
         self.hashes[spec.extractor] = extractor.sha256
         if spec.weights and extractor.sha256 != spec.weights:
@@ -188,7 +188,8 @@ class Scoring:
         parts: dict[str, list[Any]] = {}
         begin = time.perf_counter()
         for start in range(0, n, batch):
-            out = extractor(torch.from_numpy(images[start : start + batch]))
+            shown = torch.from_numpy(images[start : start + batch]).to(self.runtime.device)
+            out = extractor(shown).cpu()
             parts.setdefault("features", []).append(out.features.numpy())
             if out.probs is not None:
                 parts.setdefault("probs", []).append(out.probs.numpy())
@@ -204,7 +205,7 @@ class Scoring:
                 f"extractor {extractor.name!r} reads no captions; choose scenes-clip or open_clip"
             )
         encoder = cast(TextExtractor, extractor)
-        text = encoder.text(self._captions).numpy()
+        text = encoder.text(self._captions).cpu().numpy()
         return FeatureSet(made.n, {"features": made.features, "text": text})
 
     # --- questions -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -122,6 +123,9 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
         yield from _models_in(inner)
 
 
+_KEY = {"of": "key"}  # tells serializers that where a file lies does not matter
+
+
 class Spec(BaseModel):
     """Base of every specification: frozen, unknown keys refused, named by its content."""
 
@@ -130,7 +134,7 @@ class Spec(BaseModel):
     @property
     def key(self) -> str:
         """The name of this spec everywhere: `content_key` of its JSON form."""
-        return content_key(self.model_dump(mode="json"))
+        return content_key(self.model_dump(mode="json", context=_KEY))
 
 
 def _unless_empty(content: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -228,7 +232,9 @@ class MetricSpec(Spec):
         reference: What is compared with: `DATASET:SPLIT`, followed by the task in brackets where
             it changes the images; empty for a metric of the samples alone.
         n: Number of samples that are scored.
-        weights: sha256 of the extractor's weights.
+        weights: sha256 of the extractor's weights; of a user's own network, of its code as well.
+        file: Where a user's own network lies, e.g. "nets/mine.py"; neither in the key nor in the
+            id, as it says nothing of what the network is.
         options: The metric's settings that differ from its defaults, e.g. `(("k", 5),)`.
         notes: What else is part of the id: weights that are not the ones the extractor's name
             stands for, another type of numbers.
@@ -240,13 +246,26 @@ class MetricSpec(Spec):
     reference: str = ""
     n: int = Field(ge=1)
     weights: str = ""
+    file: str = ""
     options: tuple[tuple[str, bool | int | float | str], ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
-    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As of `TrainSpec`."""
-        return _unless_empty(dump(self), "options", "notes")
+    def _without_later_fields(
+        self, dump: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """As of `TrainSpec`; where a file lies is no part of a key."""
+        content = _unless_empty(dump(self), "file", "options", "notes")
+        if info.context == _KEY:
+            content.pop("file", None)
+        return content
+
+    @property
+    def network(self) -> str:
+        """What `features.load` takes: the network's name and protocol, or its file and name."""
+        if self.file:
+            return f"{self.file}:{self.extractor.rpartition(':')[2]}"
+        return "/".join(part for part in (self.extractor, self.protocol) if part)
 
     @property
     def compared(self) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genbench import data, suite
+from genbench import data, features, suite
 from genbench.pipeline import run_cell
 from genbench.runtime import Runtime
 from genbench.scoring import SHOWN
@@ -50,6 +50,64 @@ def test_super_resolution_of_any_images(tmp_path):
     shown = store.get("shown", cell.key)
     assert shown.tensors["asked"].shape == (N, 1, 4, 4) and N < SHOWN
     assert shown.info["texts"] == [""] * N and shown.info["aligned"]
+
+
+def cell_of(extractor, **more):
+    """The one cell of a small suite through this network."""
+    content = {
+        "name": "made", "dataset": "digits", "n": N, "metrics": ["fd"], "extractor": extractor,
+        "budget": {"steps": 1}, "rows": [{"baseline": "gaussian"}], **more,
+    }  # fmt: skip
+    (cell,) = suite.plan(suite.changed(content, []))
+    return cell
+
+
+def own_network(folder, scale=1):
+    """A file with a small network, as `FILE.py:Net`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "own.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        f"        return images.float().flatten(1)[:, 18:22] * {scale}\n"
+    )
+    return f"{folder / 'own.py'}:Net"
+
+
+def test_where_a_network_of_ones_own_lies_is_in_no_id_and_no_key(tmp_path):
+    here, there = (cell_of(own_network(tmp_path / name)) for name in ("a", "b"))
+    assert here.metrics[0].id == f"fd@own:Net/digits:train/n{N}"
+    assert here.key == there.key and here.metrics[0].file != there.metrics[0].file
+    assert type(here).model_validate_json(here.model_dump_json()) == here
+    changed = cell_of(own_network(tmp_path / "a", scale=2))
+    assert changed.key != here.key and changed.metrics[0].id == here.metrics[0].id
+    records = [
+        run_cell(cell, Store(tmp_path / "out"), Runtime(out=tmp_path, device="cpu"))
+        for cell in (there, changed)
+    ]
+    one, twice = (record.scores[here.metrics[0].id].value for record in records)
+    assert twice == pytest.approx(4 * one, rel=1e-6)
+    stale = run_cell(here, Store(tmp_path / "out2"), Runtime(out=tmp_path, device="cpu"))
+    assert "weights of own:Net changed since this was planned" in stale.error.message
+
+
+def test_networks_of_a_suite_are_moved_to_the_device_that_was_asked_for(tmp_path, monkeypatch):
+    moved, load = [], features.load
+
+    def recording(name, *rest):
+        found = load(name, *rest)
+        place = found.to
+
+        def to(device):
+            moved.append((name, device))
+            return place(device)
+
+        monkeypatch.setattr(found, "to", to)
+        return found
+
+    monkeypatch.setattr(features, "load", recording)
+    record = run_cell(cell_of("digits-cnn"), Store(tmp_path), Runtime(out=tmp_path, device="cpu"))
+    assert record.status == "ok" and moved == [("digits-cnn", "cpu")]
 
 
 def digit_folders(root, names, counts=(24, 24, 24)):

@@ -104,7 +104,7 @@ def _metrics(cell: Cell, data_root: Path | None) -> tuple[tuple[MetricSpec, ...]
             metric = metrics.find(spec.name)
             parse(metric.options, dict(spec.options), f"options of {spec.name}")
             if not isinstance(metric, metrics.PairMetric):  # which bring their own networks
-                features.parse("/".join(p for p in (spec.extractor, spec.protocol) if p))
+                features.parse(spec.network)
             if spec.reference:
                 data.check(spec.compared[0], data_root)
         except ConfigError as error:

@@ -248,7 +248,7 @@ def _of_run(target: str, asked: Grid, changes: list[str]) -> tuple[tuple[Path, .
 
 def _extractor(record: Record) -> str:
     first = next(iter(record.cell.metrics), None)
-    return "/".join(p for p in (first.extractor, first.protocol) if p) if first else "digits-cnn"
+    return first.network if first else "digits-cnn"
 
 
 def _unseeded(train: TrainSpec) -> str:

@@ -118,6 +118,9 @@ def _network(name: str, extractor: str, metric: Metric | None = None) -> dict[st
             f"metric {name!r} needs class probabilities, which {request.name!r} does not "
             "give; leave it out of metrics=, or choose another extractor"
         )
+    if request.name.endswith(".py"):
+        found = features.load(request)  # loads torch: what it is, only its code can tell
+        return {"extractor": found.name, "weights": found.sha256, "file": request.name}
     return {
         "extractor": ":".join((request.name, *request.arguments)),
         "protocol": request.protocol,
