@@ -117,8 +117,8 @@ class _Run:
                 f"the code of {spec.train.baseline} changed since this cell was planned; "
                 "run the suite again"
             )
-        planned = spec.train.data
-        if planned and data.fingerprint(spec.train.dataset, self.runtime.data_root) != planned:
+        there = data.fingerprint(spec.train.dataset, self.runtime.data_root)
+        if there != spec.train.data:
             raise RuntimeError(
                 f"the files of {spec.train.dataset} changed since this cell was planned; run the "
                 "suite again"

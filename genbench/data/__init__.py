@@ -4,7 +4,7 @@ An id is `NAME` or `NAME@SIZE`: `digits`, `mnist@32`, `cifar10`; or `NAME:PATH` 
 for data of your own: `imagefolder:/photos@64`, `pairs:facades@64`.
 """
 
-from genbench.data.dataset import SPLITS, Annotation, Dataset
+from genbench.data.dataset import NOT_PUBLISHED, SPLITS, Annotation, Dataset
 from genbench.data.ids import FOLDERS, DatasetId, parse_id
 from genbench.data.sources import (
     available,
@@ -18,6 +18,7 @@ from genbench.data.sources import (
 
 __all__ = [
     "FOLDERS",
+    "NOT_PUBLISHED",
     "SPLITS",
     "Annotation",
     "Dataset",

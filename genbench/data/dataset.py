@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["SPLITS", "Annotation", "Dataset", "Note", "content_hash"]
+__all__ = ["NOT_PUBLISHED", "SPLITS", "Annotation", "Dataset", "Note", "content_hash"]
 
 SPLITS = ("train", "test")
+NOT_PUBLISHED = "files"  # the note of a set whose files are not the published ones of its name
 
 Note = str | int | float
 

@@ -89,7 +89,9 @@ def available(name: str, root: Path | None = None) -> bool:
 
 
 def fingerprint(name: str, root: Path | None = None) -> str:
-    """What fixes the data where the name does not: sha256 of a folder's files, else "".
+    """What fixes the data where the name does not: sha256 of the files that are read.
+
+    Empty where the name says it all: data that need no files, and those that were published.
 
     Args:
         name: Dataset id.
@@ -98,13 +100,17 @@ def fingerprint(name: str, root: Path | None = None) -> str:
     Raises:
         ConfigError: As `check`.
     """
-    path = folder_of(name, root)
-    if path is None:
-        return ""
-    check(name, root)
-    from genbench.data.readers import READERS
+    path, parsed = folder_of(name, root), parse_id(name)
+    if path is not None:
+        check(name, root)
+        from genbench.data.readers import READERS
 
-    return READERS[parse_id(name).name].fingerprint(path)
+        return READERS[parsed.name].fingerprint(path)
+    if parsed.name in ("digits", "scenes"):
+        return ""
+    from genbench.data import vision
+
+    return vision.fingerprint(parsed.name, _root(root))
 
 
 def load(name: str, split: str, *, root: Path | None = None) -> Dataset:

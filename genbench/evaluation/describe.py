@@ -15,10 +15,14 @@ __all__ = ["full_name", "label", "network", "reference_name", "side", "side_of"]
 
 
 def reference_name(source: Source) -> str:
-    """What a reference is called in ids: a dataset's own name, else with a hash of its content."""
+    """What a reference is called in ids: a dataset's own name, else with a hash of its content.
+
+    Other files under the name of a published dataset are not that dataset.
+    """
     with suppress(ConfigError):
         name, _, split = source.name.rpartition(":")
-        if split in data.SPLITS and data.parse_id(name).path is None:
+        published = data.NOT_PUBLISHED not in source.notes
+        if published and split in data.SPLITS and data.parse_id(name).path is None:
             return source.name
     return f"{Path(source.name).name}-{source.digest[:8]}"
 

@@ -43,13 +43,23 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
         )
     fingerprint = data.fingerprint(suite.dataset, data_root)
     wanted = [member for name in suite.metrics for member in _expand(name)]
-    scored = tuple(_metric(suite, name) for name in dict.fromkeys(wanted))
+    scored = tuple(
+        _of_files(_metric(suite, name), suite.dataset, fingerprint)
+        for name in dict.fromkeys(wanted)
+    )
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows[: suite.limit]
         for seed in suite.seeds
     ]
     return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
+
+
+def _of_files(metric: MetricSpec, dataset: str, fingerprint: str) -> MetricSpec:
+    """The metric, its id telling other files from those that were published under that name."""
+    if not (fingerprint and metric.reference) or data.parse_id(dataset).path is not None:
+        return metric
+    return metric.model_copy(update={"notes": (*metric.notes, f"files={fingerprint[:8]}")})
 
 
 def _asks_classes(suite: Suite) -> bool:

@@ -162,3 +162,56 @@ def test_real_mnist(data_root):
         *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     ]
     assert train.images.double().mean().item() / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+# --- other files under a published name ----------------------------------------------------------
+
+
+@pytest.mark.data
+def test_the_published_files_need_no_fingerprint(data_root):
+    if not data.available("mnist", data_root):
+        pytest.skip("GENBENCH_DATA holds no MNIST")
+    assert data.fingerprint("mnist@32", data_root) == ""
+    assert "files" not in data.load("mnist", "test", root=data_root).notes
+
+
+def test_files_that_are_to_be_downloaded_and_sets_without_files_have_no_fingerprint(tmp_path):
+    assert [data.fingerprint(name, tmp_path) for name in ("mnist", "digits", "scenes")] == [""] * 3
+
+
+def test_other_files_are_told_by_name_in_every_place_that_counts(tmp_path):
+    from genbench import suite
+    from genbench.evaluation import describe
+    from genbench.inputs import open_source
+
+    first, second = tmp_path / "a", tmp_path / "b"
+    small_mnist(first), small_mnist(second)
+    path = second / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    same = data.fingerprint("mnist", first)
+    assert same == data.fingerprint("mnist", second) != ""
+    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    other = data.fingerprint("mnist", second)
+    assert other not in ("", same)
+    assert other[:8] in data.load("mnist", "test", root=second).notes["files"]
+    loaded = suite.load("mnist", ["baseline=gaussian", "extractor=pixels", "metrics=fd", "n=25"])
+    ((one,), (two,)) = (suite.plan(loaded, root) for root in (first, second))
+    assert one.key != two.key and one.metrics[0].id != two.metrics[0].id
+    assert one.metrics[0].id.endswith(f"/files={same[:8]}")
+    source = open_source("mnist:test", data_root=second)
+    assert describe.reference_name(source) == f"mnist:test-{source.digest[:8]}"
+
+
+def test_a_cell_of_other_files_is_not_run(tmp_path):
+    from toys import run_inline
+
+    from genbench import suite
+
+    first, second = tmp_path / "a", tmp_path / "b"
+    small_mnist(first), small_mnist(second)
+    (second / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(
+        (first / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").read_bytes()[:-1] + b"\x07"
+    )
+    loaded = suite.load("mnist", ["baseline=gaussian", "extractor=pixels", "metrics=fd", "n=4"])
+    cells = suite.plan(loaded, first)
+    _, (record,) = run_inline(tmp_path / "out", cells, data_root=second)
+    assert record.status == "failed" and "the files of mnist" in record.error.message
