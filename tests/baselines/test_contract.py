@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from genbench import api, registry, suite, tasks
+from genbench import api, registry, tasks
 from genbench.api import Baseline, Noise, count_nfe
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
@@ -173,13 +173,6 @@ def sample(
 
 def trainable() -> list[str]:
     return [name for name in FAMILIES if build(name).optimizers()]
-
-
-@families
-def test_presets_are_valid_settings(name: str) -> None:
-    for preset in registry.load(name).presets:
-        row = suite.Row(baseline=name, preset=preset)
-        assert suite.chosen(row) != suite.chosen(suite.Row(baseline=name))
 
 
 @families

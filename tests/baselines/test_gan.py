@@ -8,6 +8,7 @@ import pytest
 import torch
 from steps import Losses
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, RMSprop
 
 from baselines._nn.gradient_penalty import r1, slope, tracked, wgan_gp
 from baselines.gan.gan import GAN
@@ -17,7 +18,8 @@ from genbench.loop import Loop, Stepper
 from genbench.spec import Budget
 from genbench.tasks import task
 
-OBJECTIVES = ["minimax", "non_saturating", "least_squares", "hinge", "wasserstein_gp"]
+CRITICS = ["wasserstein", "wasserstein_gp"]  # whose scores mean something as differences only
+OBJECTIVES = ["minimax", "non_saturating", "least_squares", "hinge", *CRITICS]
 S = torch.tensor([-7.0, 0.0, 7.0])
 
 
@@ -116,6 +118,7 @@ def test_gradient_of_the_generators_loss(objective: str, gradient: Tensor) -> No
         ("non_saturating", 2 * math.log(2), math.log(2)),
         ("least_squares", 1, 1),
         ("hinge", 2, 0),
+        ("wasserstein", 0, 0),
         ("wasserstein_gp", 10, 0),  # the slope is 0, and should be 1
     ],
 )
@@ -147,7 +150,7 @@ def test_the_critic_scores_real_images_higher() -> None:
 def test_an_update_reaches_all_of_its_own_network_and_nothing_else(
     objective: str, frozen: str, moved: str, net: str
 ) -> None:
-    m = make(objective=objective, n_critic=1, net=net).train()
+    m = make(objective=objective, n_critic=1, net=net, weight_clip=9).train()
     stepper = Stepper(m, Config())
 
     class One:
@@ -160,7 +163,7 @@ def test_an_update_reaches_all_of_its_own_network_and_nothing_else(
     before = {k: p.detach().clone() for k, p in m.named_parameters()}
     m.step(images(4), Unconditional(), Noise(0, range(4)), One())
     for key, p in m.named_parameters():
-        if objective in {"hinge", "wasserstein_gp"} and key == f"D.{len(m.D) - 2}.bias":
+        if objective in {"hinge", *CRITICS} and key == f"D.{len(m.D) - 2}.bias":
             continue  # a constant added to all scores changes nothing (hinge: within the margin)
         assert torch.equal(before[key], p) == key.startswith(frozen.upper()), key
 
@@ -181,6 +184,59 @@ def test_fakes_are_fresh_for_each_network() -> None:
     m.step(images(4), Unconditional(), Noise(0, range(4)), Losses())
     assert len(made) == 2
     assert not torch.allclose(made[0], made[1], atol=1e-2)
+
+
+# --- what keeps D from becoming steep ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("net", ["mlp", "conv"])
+def test_the_weights_of_a_clipped_critic_stay_small(net: str) -> None:
+    m = make(objective="wasserstein", net=net, weight_clip=0.02, lr=0.1).train()
+    stepper = Stepper(m, Config())
+    for i in range(5):
+        m.step(images(8), Unconditional(), Noise(i, range(8)), stepper)
+        assert all(p.abs().max() <= 0.02 + 1e-7 for p in m.D.parameters())
+    assert max(p.abs().max() for p in m.G.parameters()) > 0.05  # G is free
+
+
+def test_r1_is_added_to_any_objective() -> None:
+    for objective in OBJECTIVES:
+        plain, flat = (make(objective=objective, r1=gamma) for gamma in (0.0, 3.0))
+        x, fake = images(5), images(5, seed=1)
+        noise = Noise(0, range(5))
+        real = tracked(x)
+        more = flat.loss_d(x, fake, noise) - plain.loss_d(x, fake, Noise(0, range(5)))
+        assert more.item() == pytest.approx(3 * r1(plain.D(real), real).item(), rel=1e-4)
+        assert more.item() > 0
+
+
+@pytest.mark.parametrize("net", ["mlp", "conv"])
+def test_spectral_normalisation_bounds_every_layer_of_the_discriminator(net: str) -> None:
+    m = make(spectral=True, net=net)
+    layers = [layer for layer in m.D if hasattr(layer, "weight")]
+    assert len(layers) == 3
+    for layer in layers:
+        layer.parametrizations.weight.original.data *= 50
+    for _ in range(40):
+        m.D.train()(images(2))
+    for layer in layers:
+        length = torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item()
+        assert length == pytest.approx(1, abs=0.02)
+
+
+def test_sgd_keeps_the_size_of_the_gradient_that_adam_divides_by() -> None:
+    moved = {}
+    for kind in ("sgd", "adam"):
+        for objective in ("minimax", "non_saturating"):
+            m = make(objective=objective, optimizer=kind, lr=1e-3, beta1=0.0).train()
+            with torch.no_grad():
+                m.D[-2].bias.fill_(-8)  # D is sure of every fake
+            before = nn.utils.parameters_to_vector(m.G.parameters()).detach()
+            Stepper(m, Config())("g", m.loss_g(m.D(m.G(images(4, 8)))))
+            after = nn.utils.parameters_to_vector(m.G.parameters()).detach()
+            moved[kind, objective] = (after - before).norm().item()
+    assert moved["sgd", "minimax"] < 1e-2 * moved["sgd", "non_saturating"]
+    assert moved["adam", "minimax"] > 0.5 * moved["adam", "non_saturating"]
 
 
 # --- networks ------------------------------------------------------------------------------------
@@ -215,6 +271,7 @@ def test_the_discriminator_normalises_nothing_and_answers_with_logits() -> None:
     [
         ({}, 1),
         ({"objective": "wasserstein_gp"}, 5),
+        ({"objective": "wasserstein"}, 5),
         ({"objective": "wasserstein_gp", "n_critic": 2}, 2),
         ({"n_critic": 3}, 3),
     ],
@@ -256,13 +313,29 @@ def test_budget_and_flops_count_the_critics_steps() -> None:
 def test_presets_can_be_built(name: str) -> None:
     m = GAN(GAN.Config(**GAN.presets[name]), DataSpec("any", 1, 28))
     assert m.sample(Unconditional(), Noise(0, range(2))).shape == (2, 1, 28, 28)
-    assert m.n_critic == (5 if name == "wgan_gp" else 1)
+    assert m.n_critic == (1 if name == "paper" else 5)
+
+
+def test_optimizers_of_the_papers() -> None:
+    made = {}
+    for name in ("paper", "wgan", "wgan_gp"):
+        m = GAN(GAN.Config(**GAN.presets[name]), DataSpec("any", 1, 8))
+        d, g = (m.optimizers()[key] for key in "dg")
+        assert type(d) is type(g) and d.defaults == g.defaults
+        made[name] = d
+    assert isinstance(made["paper"], SGD)
+    assert (made["paper"].defaults["lr"], made["paper"].defaults["momentum"]) == (0.1, 0.5)
+    assert isinstance(made["wgan"], RMSprop) and made["wgan"].defaults["lr"] == 5e-5
+    assert isinstance(made["wgan_gp"], Adam)
+    assert (made["wgan_gp"].defaults["lr"], made["wgan_gp"].defaults["betas"]) == (1e-4, (0, 0.9))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_it_learns_where_the_data_are(objective: str) -> None:
     # a Wasserstein critic must be nearly optimal, and without momentum
-    wasserstein = {"n_critic": 3, "beta1": 0.0} if objective == "wasserstein_gp" else {}
+    wasserstein = {"n_critic": 3, "beta1": 0.0} if objective in CRITICS else {}
+    if objective == "wasserstein":
+        wasserstein["weight_clip"] = 0.1  # D has few layers and channels
     m = make(objective=objective, nz=4, hidden=32, lr=2e-3, **wasserstein).train()
     stepper = Stepper(m, Config())
     x = torch.full((32, 1, 8, 8), -0.5)

@@ -28,6 +28,13 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_presets_are_valid_settings(name: str) -> None:
+    for preset in registry.load(name).presets:
+        row = suite.Row(baseline=name, preset=preset, config=GIVEN.get(name, {}))
+        assert suite.chosen(row) != suite.chosen(suite.Row(baseline=name))
+
+
 @pytest.mark.parametrize("name", [n for n in FAMILIES if trains(n)])
 def test_every_family_that_trains_has_the_papers_settings(name: str) -> None:
     presets = registry.load(name).presets
