@@ -3,7 +3,7 @@
 from pathlib import Path
 from reprlib import repr as short  # what a file says may be of any length
 
-from genbench.data import files, json_lines, words
+from genbench.data import files, json_lines, listing, words
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
 from genbench.spec import ConfigError
@@ -25,9 +25,9 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
 
     Raises:
         ConfigError: A line that is broken, lacks a key or names no image, an empty text, an image
-            without a caption, and all that `files.listing` refuses.
+            without a caption, and all that `listing.read` refuses.
     """
-    listed = files.listing("captions", folder)
+    listed = listing.read("captions", folder)
     texts = _texts(listed)
     first = [texts[picture.relative][0] for picture in listed.of(split)]
     every = [text for of_image in texts.values() for text in of_image]
@@ -39,10 +39,11 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
         "vocabulary": f"{len(vocabulary) - 1} words of both splits, at most {length} in a caption",
     }
     known = {"tokens": Annotation(lambda: tokens, vocabulary)}
-    return Contents(files.read_images(listed, split, size), None, (), notes, known)
+    images, told = files.read_images(listed, split, size)
+    return Contents(images, None, (), notes | told, known)
 
 
-def _texts(listed: files.Listing) -> dict[str, list[str]]:
+def _texts(listed: listing.Listing) -> dict[str, list[str]]:
     """The captions of every image of both splits, in the order of the file."""
     texts: dict[str, list[str]] = {picture.relative: [] for picture in listed.used}
     for line in json_lines.read(listed, TEXTS, _EXAMPLE):

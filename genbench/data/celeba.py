@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.data import files
+from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
 from genbench.spec import ConfigError
@@ -39,17 +39,17 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
             )
     names, rows = _attributes(folder / ATTRIBUTES)
     parts = _partition(folder / PARTITION)
-    there = {path.name for path in files.below(folder / IMAGES)}
+    there = {path.name for path in listing.below(folder / IMAGES)}
     _check_same(folder, there, set(rows), ATTRIBUTES)
     _check_same(folder, there, set(parts), PARTITION)
     mine = sorted(name for name, part in parts.items() if part == split)
     if not mine:
         raise ConfigError(f"split {split!r} of {folder} holds no image, says {PARTITION}")
     paths = [folder / IMAGES / name for name in mine]
+    headers = files.headers("celeba", folder / IMAGES, paths)
     if size is None:
-        sizes = (files.header(path).size for path in paths)
-        files.check_one_size("celeba", folder / IMAGES, sizes)
-    images = files.stack(len(mine), (files.decode(path, "RGB", size) for path in paths))
+        files.check_one_size("celeba", folder / IMAGES, (header.size for header in headers))
+    images = files.pixels("celeba", folder / IMAGES, paths, "RGB", size)
     attributes = np.stack([rows[name] for name in mine])
     counts = {part: sum(p == part for p in parts.values()) for part in _PARTS.values()}
     notes: dict[str, Note] = {
@@ -59,6 +59,7 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
         "test_count": counts["test"],
         "left_out": counts["validation"],
     }
+    notes |= files.told(folder / IMAGES, paths, headers)
     return Contents(images, None, (), notes, {"attributes": Annotation.of(attributes, names)})
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genbench.data import files
+from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import SPLITS, Annotation, Note
+from genbench.images import is_folder
 from genbench.spec import ConfigError
 
 __all__ = ["read"]
@@ -29,15 +30,15 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
     names = _names(folder)
     paths = {name: {s: _images(folder / f"{s}{name}") for s in SPLITS} for name in names}
     every = [path for name in names for s in SPLITS for path in paths[name][s]]
-    headers = [files.header(path) for path in every]
+    headers = files.headers("domains", folder, every)
     if size is None:
         files.check_one_size("domains", folder, (header.size for header in headers))
-    mode = files.mode_of(headers)
     mine = [(path, k) for k, name in enumerate(names) for path in paths[name][split]]
-    images = files.stack(len(mine), (files.decode(path, mode, size) for path, _ in mine))
+    images = files.pixels("domains", folder, [p for p, _ in mine], files.mode_of(headers), size)
     domain = np.array([k for _, k in mine], np.int64)
     notes: dict[str, Note] = {"source": "domains", "split_rule": "folders trainNAME and testNAME"}
     notes |= {f"{s}_count": sum(len(paths[name][s]) for name in names) for s in SPLITS}
+    notes |= files.told(folder, every, headers)
     return Contents(images, None, (), notes, {"domain": Annotation.of(domain, names)})
 
 
@@ -46,7 +47,7 @@ def _names(folder: Path) -> tuple[str, ...]:
         split: {
             path.name.removeprefix(split)
             for path in folder.iterdir()
-            if path.is_dir() and path.name.startswith(split) and path.name != split
+            if is_folder(path) and path.name.startswith(split) and path.name != split
         }
         for split in SPLITS
     }
@@ -64,7 +65,7 @@ def _names(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> list[Path]:
-    paths = files.below(folder)
+    paths = listing.below(folder)
     if not paths:
         raise ConfigError(f"domains: {folder} holds no image; add some, or take the domain out")
     return paths

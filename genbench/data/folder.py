@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genbench.data import files
+from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import SPLITS, Note
+from genbench.images import is_folder, shown
 from genbench.spec import ConfigError
 
 __all__ = ["fingerprint", "read"]
@@ -29,7 +30,7 @@ def fingerprint(folder: Path) -> str:
     Raises:
         ConfigError: For a folder that is missing or holds no image.
     """
-    return files.fingerprint(folder, (file.path for file in _files(folder)))
+    return listing.fingerprint(folder, (file.path for file in _files(folder)))
 
 
 def read(folder: Path, split: str, size: int | None) -> Contents:
@@ -38,10 +39,11 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
     Folders right below are the classes; images right below have no class. Where both `train` and
     `test` exist they are the splits, else the hash of its relative path puts a file in one of
     them, so that a file stays where it is when others come or go. Images are grey only if every
-    file of both splits is (mode L), else RGB; alpha is dropped, EXIF rotation is not applied.
+    file of both splits is, else RGB, and are turned as their EXIF asks.
 
     Raises:
-        ConfigError: No images, an unreadable file, several sizes without a size to make of them.
+        ConfigError: No images, files that cannot be read, transparent pixels, more than 8 bits
+            for a channel, several sizes without a size to make of them.
     """
     found = _files(folder)
     mine = [file for file in found if file.split == split]
@@ -50,29 +52,30 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
             f"split {split!r} of {folder} holds no image ({len(found)} in all); add images, or "
             f"make folders {folder / 'train'} and {folder / 'test'}"
         )
-    headers = [files.header(file.path) for file in found]
+    every = [file.path for file in found]
+    headers = files.headers("imagefolder", folder, every)
     if size is None:
         files.check_one_size("imagefolder", folder, (header.size for header in headers))
-    mode = files.mode_of(headers)
-    images = files.stack(len(mine), (files.decode(file.path, mode, size) for file in mine))
+    mode, paths = files.mode_of(headers), [file.path for file in mine]
+    images = files.pixels("imagefolder", folder, paths, mode, size)
     classes = tuple(sorted({file.label for file in found if file.label is not None}))
     labels = np.array([classes.index(f.label) for f in mine if f.label is not None], np.int64)
     notes: dict[str, Note] = {
         "source": "imagefolder",
-        "split_rule": "folders train and test" if _has_splits(folder) else files.HASH_RULE,
+        "split_rule": "folders train and test" if _has_splits(folder) else listing.HASH_RULE,
         "train_count": sum(file.split == "train" for file in found),
         "test_count": sum(file.split == "test" for file in found),
     }
+    notes |= files.told(folder, every, headers)
     return Contents(images, labels if classes else None, classes, notes)
 
 
 def _files(folder: Path) -> list[ImageFile]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ConfigError(f"imagefolder: there is no folder {folder}; check the path")
-    found = [_place(folder, path) for path in files.below(folder)]
+    found = [_place(folder, path) for path in listing.below(folder)]
     if not found:
-        known = ", ".join(sorted(files.SUFFIXES))
-        raise ConfigError(f"imagefolder: {folder} holds no image file ({known})")
+        raise listing.no_image("imagefolder", folder)
     classless = [file.relative for file in found if file.label is None]
     if classless and len(classless) < len(found):
         raise ConfigError(
@@ -83,7 +86,7 @@ def _files(folder: Path) -> list[ImageFile]:
 
 
 def _has_splits(folder: Path) -> bool:
-    return all((folder / split).is_dir() for split in SPLITS)
+    return all(is_folder(folder / split) for split in SPLITS)
 
 
 def _place(folder: Path, path: Path) -> ImageFile:
@@ -96,6 +99,6 @@ def _place(folder: Path, path: Path) -> ImageFile:
             )
         split, *parents_left = parents
     else:
-        split, parents_left = files.hash_split(relative), list(parents)
+        split, parents_left = listing.hash_split(relative), list(parents)
     label = parents_left[0] if parents_left else None
-    return ImageFile(path, relative.as_posix(), split, label)
+    return ImageFile(path, relative.as_posix(), split, None if label is None else shown(label))

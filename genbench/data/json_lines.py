@@ -7,7 +7,8 @@ from pathlib import Path
 from reprlib import repr as short  # what a file says may be of any length
 from typing import Any
 
-from genbench.data.files import Listing, Picture
+from genbench.data.listing import Listing, Picture
+from genbench.images import is_folder
 from genbench.spec import ConfigError, nearest
 
 __all__ = ["Line", "read"]
@@ -57,7 +58,7 @@ def read(listed: Listing, names: tuple[str, ...], example: str) -> Iterator[Line
             `file_name`, and one about an image that is not there.
     """
     kind, folder = listed.kind, listed.folder
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    places = [folder, *sorted(path for path in folder.iterdir() if is_folder(path))]
     found = {place: [place / n for n in names if (place / n).is_file()] for place in places}
     if twice := [paths for paths in found.values() if len(paths) > 1]:
         raise ConfigError(f"{kind}: {twice[0][0]} and {twice[0][1]} are both there; keep one")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from genbench.data import class_names, files
+from genbench.data import class_names, files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
 from genbench.data.resize import resize
@@ -21,32 +21,32 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
     """A split of a folder of images with label maps, the annotation `label_map`.
 
     `labels/X.png` holds the class id of every pixel of `images/X.jpg`; splits are those of
-    `files.listing`, in both folders alike. `classes.txt` names the classes, one in a line; without
+    `listing.read`, in both folders alike. `classes.txt` names the classes, one in a line; without
     it they are numbers up to the largest id. With a size, a map is cropped as its image is, and
     scaled to the nearest neighbour.
 
     Raises:
         ConfigError: An image without a map or the other way round, a map of another size or that
-            is no map of ids, an id without a class, and all that `files.listing` refuses.
+            is no map of ids, an id without a class, and all that `listing.read` refuses.
     """
-    listed = files.listing("label_maps", folder / "images")
-    maps = files.partners(listed, folder / "labels", "label map")
+    listed = listing.read("label_maps", folder / "images")
+    maps = listing.partners(listed, folder / "labels", "label map")
     for picture in listed.used:
-        _check(picture.path, maps[picture.relative])
+        _check(folder, picture.path, maps[picture.relative])
     names = class_names.read("label_maps", folder)
     if names is None:
-        names = _numbers([maps[picture.relative] for picture in listed.used])
+        names = _numbers(folder, [maps[picture.relative] for picture in listed.used])
     mine = [maps[picture.relative] for picture in listed.of(split)]
-    images = files.read_images(listed, split, size)
-    labels = files.stack(len(mine), (_scaled(_ids(path, len(names)), size) for path in mine))
-    notes: dict[str, Note] = listed.notes()
+    images, told = files.read_images(listed, split, size)
+    labels = files.stack(len(mine), (_scaled(_ids(folder, p, len(names)), size) for p in mine))
+    notes: dict[str, Note] = listed.notes() | told
     if size is not None:
         notes["label_rule"] = "nearest neighbour, the same crop as the image's"
     return Contents(images, None, (), notes, {"label_map": Annotation.of(labels, names)})
 
 
-def _check(image: Path, labels: Path) -> None:
-    of_image, of_labels = files.header(image), files.header(labels)
+def _check(folder: Path, image: Path, labels: Path) -> None:
+    of_image, of_labels = files.headers("label_maps", folder, [image, labels])
     if of_image.size != of_labels.size:
         sizes = " and ".join(f"{w}x{h}" for w, h in (of_labels.size, of_image.size))
         raise ConfigError(
@@ -59,9 +59,9 @@ def _check(image: Path, labels: Path) -> None:
         )
 
 
-def _ids(path: Path, count: int) -> NDArray[np.uint8]:
+def _ids(folder: Path, path: Path, count: int) -> NDArray[np.uint8]:
     """The ids (H, W) of a map, all below `count`."""
-    ids = np.asarray(files.opened(path, None)).astype(np.uint8)
+    ids = files.ids("label_maps", folder, path)
     if (largest := int(ids.max())) >= count:
         raise ConfigError(
             f"label_maps: {path} holds the id {largest}, but {class_names.FILE} names {count} "
@@ -79,11 +79,11 @@ def _way_on(largest: int, count: int) -> str:
     )
 
 
-def _numbers(paths: list[Path]) -> tuple[str, ...]:
+def _numbers(folder: Path, paths: list[Path]) -> tuple[str, ...]:
     """Names of classes where no file names them: numbers up to the largest id."""
     holder, largest, below = paths[0], -1, -1
     for path in paths:
-        ids = np.unique(np.asarray(files.opened(path, None)).astype(np.uint8))
+        ids = np.unique(files.ids("label_maps", folder, path))
         below = max([below, *ids[ids < _IGNORE].tolist()])
         if int(ids.max()) > largest:
             holder, largest = path, int(ids.max())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.data import class_names, files, json_lines
+from genbench.data import class_names, files, json_lines, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
 from genbench.data.json_lines import Line
@@ -48,37 +48,37 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
         ConfigError: A line that is broken, lacks a key or names no image, an image without a line
             or with two, a box outside of its image, an unknown category.
     """
-    listed = files.listing("layouts", folder)
+    listed = listing.read("layouts", folder)
     found = _objects(listed)
     names = _names(folder, [o.category for objects in found.values() for o in objects])
     places = max([1, *(len(objects) for objects in found.values())])
     mine = listed.of(split)
-    images = files.read_images(listed, split, size)
+    images, told = files.read_images(listed, split, size)
     boxes = np.zeros((len(mine), places, 4), np.float32)
     classes = np.full((len(mine), places), -1, np.int64)
     lost = 0
     for i, picture in enumerate(mine):
-        crop = _crop(files.header(picture.path).size, size)
+        crop = _crop(files.header("layouts", folder, picture.path).size, size)
         cut = [(_inside(o.box, crop), o) for o in found[picture.relative]]
         kept = [(box, o) for box, o in cut if box is not None]
         lost += len(found[picture.relative]) - len(kept)
         for k, (box, o) in enumerate(kept):
             boxes[i, k] = box
             classes[i, k] = o.category if isinstance(o.category, int) else names.index(o.category)
-    notes: dict[str, Note] = listed.notes() | {"places_of_objects": places}
+    notes: dict[str, Note] = listed.notes() | told | {"places_of_objects": places}
     if size is not None:
         notes["objects_outside_the_crop"] = lost
     known = {"boxes": Annotation.of(boxes), "box_classes": Annotation.of(classes, names)}
     return Contents(images, None, (), notes, known)
 
 
-def _objects(listed: files.Listing) -> dict[str, list[Object]]:
+def _objects(listed: listing.Listing) -> dict[str, list[Object]]:
     """The objects of every image of both splits."""
     found: dict[str, list[Object]] = {}
     for line in json_lines.read(listed, TEXTS, _EXAMPLE):
         if line.picture.relative in found:
             raise line.refuse("a second line about this image; put all its objects into one")
-        found[line.picture.relative] = _of_line(line)
+        found[line.picture.relative] = _of_line(listed.folder, line)
     if lacking := [p.relative for p in listed.used if p.relative not in found]:
         raise ConfigError(
             f"layouts: {listed.folder / lacking[0]} has no line ({len(lacking)} in all); add one, "
@@ -87,7 +87,7 @@ def _objects(listed: files.Listing) -> dict[str, list[Object]]:
     return found
 
 
-def _of_line(line: Line) -> list[Object]:
+def _of_line(folder: Path, line: Line) -> list[Object]:
     objects = line.get("objects")
     if not isinstance(objects, dict):
         raise line.refuse("objects is no JSON object with the keys 'bbox' and 'categories'")
@@ -99,7 +99,7 @@ def _of_line(line: Line) -> list[Object]:
         raise line.refuse(
             f"{len(boxes)} boxes and {len(categories)} categories; give every object one of each"
         )
-    width, height = files.header(line.picture.path).size if boxes else (0, 0)
+    width, height = files.header("layouts", folder, line.picture.path).size if boxes else (0, 0)
     corners = [_box(line, box, width, height) for box in boxes]
     for category in categories:
         if isinstance(category, bool) or not isinstance(category, str | int) or category == "":

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from genbench.data import files
+from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
-from genbench.data.files import Listing
+from genbench.data.listing import Listing
+from genbench.images import is_folder
 from genbench.spec import ConfigError
 
 __all__ = ["read", "read_reversed"]
@@ -23,13 +24,13 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
 
     A is the left half of a file and B the right one; where there are folders `A` and `B`, files of
     equal paths are a pair. This is pix2pix's direction AtoB: for facades it makes drawings out of
-    photographs. Splits are those of `files.listing`, in both folders alike.
+    photographs. Splits are those of `listing.read`, in both folders alike.
 
     Source: https://github.com/phillipi/pix2pix, `scripts/combine_A_and_B.py`.
 
     Raises:
         ConfigError: A file that is not twice as wide as high, an A without B, halves of several
-            sizes without a size to make of them, and all that `files.listing` refuses.
+            sizes without a size to make of them, and all that `listing.read` refuses.
     """
     return _read("pairs", folder, split, size, reverse=False)
 
@@ -40,34 +41,35 @@ def read_reversed(folder: Path, split: str, size: int | None) -> Contents:
 
 
 def _read(kind: str, folder: Path, split: str, size: int | None, reverse: bool) -> Contents:
-    apart = [(folder / name).is_dir() for name in "AB"]
+    apart = [is_folder(folder / name) for name in "AB"]
     if any(apart) and not all(apart):
         raise ConfigError(f"{kind}: {folder} has one of the folders A and B; both are needed")
-    if (folder / "trainA").is_dir():
+    if is_folder(folder / "trainA"):
         raise ConfigError(
             f"{kind}: {folder} has folders of domains, trainA and others, that hold no pairs; "
             f"write domains:{folder}"
         )
-    listed = files.listing(kind, folder / "A" if all(apart) else folder)
+    listed = listing.read(kind, folder / "A" if all(apart) else folder)
     if all(apart):
-        there = files.partners(listed, folder / "B", "partner")
+        there = listing.partners(listed, folder / "B", "partner")
         mine = [(picture.path, there[picture.relative]) for picture in listed.of(split)]
         used = [(picture.path, there[picture.relative]) for picture in listed.used]
-        modes = _check_two(kind, folder, used, size)
-        two = _from_two_files(mine, modes)
+        modes, told = _check_two(kind, folder, used, size)
+        two = _from_two_files(kind, folder, mine, modes)
     else:
-        mode = _check_halves(listed, size)
-        two = _from_halves([picture.path for picture in listed.of(split)], mode)
+        mode, told = _check_halves(listed, size)
+        two = _from_halves(listed, split, mode)
     a, b = _stacked(len(listed.of(split)), two, size)
     images, source = (a, b) if reverse else (b, a)
     known = {"source": Annotation.of(source.transpose(0, 3, 1, 2).copy())}
-    notes: dict[str, Note] = listed.notes() | {"direction": "BtoA" if reverse else "AtoB"}
+    notes: dict[str, Note] = listed.notes() | told | {"direction": "BtoA" if reverse else "AtoB"}
     return Contents(images, None, (), notes, known)
 
 
-def _check_halves(listed: Listing, size: int | None) -> str:
-    """The mode of all images; refuses files that are no two squares side by side."""
-    headers = [files.header(picture.path) for picture in listed.used]
+def _check_halves(listed: Listing, size: int | None) -> tuple[str, dict[str, Note]]:
+    """The mode of all images, and notes; refuses files that are no two squares side by side."""
+    every = [picture.path for picture in listed.used]
+    headers = files.headers(listed.kind, listed.folder, every)
     for picture, header in zip(listed.used, headers, strict=True):
         width, height = header.size
         if width != 2 * height:
@@ -78,33 +80,39 @@ def _check_halves(listed: Listing, size: int | None) -> str:
     if size is None:
         halves = ((header.size[1], header.size[1]) for header in headers)
         files.check_one_size(listed.kind, listed.folder, halves)
-    return files.mode_of(headers)
+    return files.mode_of(headers), files.told(listed.folder, every, headers)
 
 
-def _from_halves(paths: list[Path], mode: str) -> Iterator[Two]:
-    for path in paths:
-        image = files.opened(path, mode)
+def _from_halves(listed: Listing, split: str, mode: str) -> Iterator[Two]:
+    for picture in listed.of(split):
+        image = files.decode(listed.kind, listed.folder, picture.path, mode)
         side = image.height
         yield image.crop((0, 0, side, side)), image.crop((side, 0, 2 * side, side))
 
 
 def _check_two(
     kind: str, folder: Path, pairs: list[tuple[Path, Path]], size: int | None
-) -> tuple[str, str]:
-    """The modes of A and of B; refuses partners of unlike sizes."""
-    headers = [(files.header(a), files.header(b)) for a, b in pairs]
-    for (a, b), (one, other) in zip(pairs, headers, strict=True):
+) -> tuple[tuple[str, str], dict[str, Note]]:
+    """The modes of A and of B, and notes; refuses partners of unlike sizes."""
+    every = [path for pair in pairs for path in pair]
+    headers = files.headers(kind, folder, every)
+    of_a, of_b = headers[::2], headers[1::2]
+    for (a, b), one, other in zip(pairs, of_a, of_b, strict=True):
         if one.size != other.size:
             sizes = " and ".join(f"{w}x{h}" for w, h in (one.size, other.size))
             raise ConfigError(f"{kind}: {a} and {b} are {sizes} pixels; give a pair one size")
     if size is None:
-        files.check_one_size(kind, folder, (one.size for one, _ in headers))
-    return files.mode_of(one for one, _ in headers), files.mode_of(b for _, b in headers)
+        files.check_one_size(kind, folder, (one.size for one in of_a))
+    modes = files.mode_of(of_a), files.mode_of(of_b)
+    return modes, files.told(folder, every, headers)
 
 
-def _from_two_files(pairs: list[tuple[Path, Path]], modes: tuple[str, str]) -> Iterator[Two]:
-    for a, b in pairs:
-        yield files.opened(a, modes[0]), files.opened(b, modes[1])
+def _from_two_files(
+    kind: str, folder: Path, pairs: list[tuple[Path, Path]], modes: tuple[str, str]
+) -> Iterator[Two]:
+    for pair in pairs:
+        a, b = (files.decode(kind, folder, p, mode) for p, mode in zip(pair, modes, strict=True))
+        yield a, b
 
 
 def _stacked(

@@ -9,10 +9,10 @@ from genbench.data import (
     celeba,
     class_names,
     domains,
-    files,
     folder,
     label_maps,
     layouts,
+    listing,
     pairs,
 )
 from genbench.data.contents import Contents
@@ -42,9 +42,9 @@ class Reader:
         """
         if self.read is folder.read:
             return folder.fingerprint(path)
-        there = files.below(path, self.texts)
+        there = listing.below(path, self.texts)
         inside = path / self.images
-        return files.fingerprint(
+        return listing.fingerprint(
             path, (p for p in there if p.name in self.texts or p.is_relative_to(inside))
         )
 

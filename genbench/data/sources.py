@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from genbench.data.dataset import SPLITS, Annotation, Dataset, content_hash
 from genbench.data.ids import NAMES, DatasetId, parse_id
+from genbench.images import is_folder
 from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(name: str, root: Path | None = None) -> None:
         ConfigError: An unknown name (with the nearest), a bad `@SIZE`, a missing folder.
     """
     path = folder_of(name, root)
-    if path is None or path.is_dir():
+    if path is None or is_folder(path):
         return
     also = "" if path.is_absolute() else f", nor below {_root(root)} (set by data.root=PATH)"
     raise ConfigError(f"dataset {name!r}: there is no folder {path}{also}; check the path")
@@ -69,17 +70,17 @@ def folder_of(name: str, root: Path | None = None) -> Path | None:
         root: See `load`.
     """
     path = parse_id(name).path
-    if path is None or path.is_absolute() or path.exists():
+    if path is None or path.is_absolute() or os.path.lexists(path):
         return path
     below = _root(root) / path
-    return below if below.exists() else path
+    return below if os.path.lexists(below) else path
 
 
 def available(name: str, root: Path | None = None) -> bool:
     """Whether the dataset's files are at hand, so that `load` needs no network."""
     path = folder_of(name, root)
     if path is not None:
-        return path.is_dir()
+        return is_folder(path)
     parsed = parse_id(name)
     if parsed.name in ("digits", "scenes"):
         return True

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-import zipfile
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from genbench.data.dataset import Note
 from genbench.data.resize import RULE, resize_all
-from genbench.inputs.containers import ARCHIVE_ERRORS
-from genbench.inputs.pixels import CONVERSIONS, check_levels, nhwc, seems
+from genbench.files import MALFORMED, opened
+from genbench.images import CONVERSIONS, Levels, shown
+from genbench.inputs.containers import ARCHIVE_ERRORS, archive_of
+from genbench.inputs.pixels import nhwc, seems
 from genbench.inputs.source import Batch
 from genbench.inputs.watch import Watch, plain_warnings
 from genbench.spec import ConfigError
@@ -26,7 +28,10 @@ Blocks = Callable[[int], Iterator[NDArray[np.uint8]]]
 
 _EXPECTED = "arr_0"  # the name that NumPy gives, and that sample files of ADM therefore have
 _SAMPLE = 64  # images of floats that are looked at, to say how they should be converted
-_SCAN = 1024  # images that are hashed at a time
+_SCAN = 64 << 20  # bytes that are hashed at a time
+_SHOWN = 300  # characters of a reason that messages have
+# an archive that holds more for each of its bytes, and much of it, holds no pictures
+_DENSEST, _LARGE = 200, 256 << 20
 
 
 class Arrays:
@@ -60,9 +65,10 @@ class Arrays:
         self.name, self.n, self.lossy = name, n, False
         self._blocks, self._size = blocks, size
         self.notes: dict[str, Note] = {}
-        self.digest, highest, channels = _scan(n, blocks)
+        seen = Levels()
+        self.digest, channels = _scan(n, blocks, seen)
         if levels:
-            check_levels(highest, where)
+            seen.check(where)
         if size is not None:
             self.digest = hashlib.sha256(f"{self.digest} resize {size}".encode()).hexdigest()
             self.notes["resize"] = f"{RULE} to {size}"
@@ -92,16 +98,17 @@ class Arrays:
         return resize_all(rows, self._size).transpose(0, 3, 1, 2)
 
 
-def _scan(n: int, blocks: Blocks) -> tuple[str, int, int]:
-    """sha256 of type, shape and values as (N, C, H, W), the highest level, and C."""
-    digest, highest, channels = hashlib.sha256(), 0, 0
-    for block in blocks(_SCAN):
+def _scan(n: int, blocks: Blocks, levels: Levels) -> tuple[str, int]:
+    """sha256 of type, shape and values as (N, C, H, W), and C; shows all levels to `levels`."""
+    digest, channels = hashlib.sha256(), 0
+    first = next(iter(blocks(1)))
+    for block in blocks(max(1, min(n, _SCAN // first.nbytes))):
         if not channels:
             channels = block.shape[1]
             digest.update(f"{block.dtype.str}{(n, *block.shape[1:])}".encode())
         digest.update(np.ascontiguousarray(block).data)
-        highest = max(highest, int(block.max()))
-    return digest.hexdigest(), highest, channels
+        levels.see(block)
+    return digest.hexdigest(), channels
 
 
 def in_memory(images: NDArray[np.uint8]) -> Blocks:
@@ -119,20 +126,18 @@ def npy(path: Path, size: int | None = None) -> Arrays:
         ConfigError: For a damaged file, another type or another shape.
     """
     where = str(path)
-    with _damage(where), path.open("rb") as file:
+    with _damage(where), opened(path) as file:
         shape, fortran, dtype = _header(file)
-        offset, length = file.tell(), path.stat().st_size
+        offset, length = file.tell(), os.fstat(file.fileno()).st_size
         if dtype != np.uint8:
             raise ConfigError(_other_type(where, dtype, _sample(file, dtype)))
     n, height, width, channels = nhwc(shape, where)
-    if length < offset + math.prod(shape):
-        raise ConfigError(
-            f"{where} is cut short: {length} bytes, its header tells {offset + math.prod(shape)}; "
-            "write it again"
-        )
-    stored = np.memmap(path, np.uint8, "r", offset, shape, "F" if fortran else "C")
+    _check_length(where, length, offset + math.prod(shape))
+    with _damage(where):
+        stored = np.memmap(path, np.uint8, "r", offset, shape, "F" if fortran else "C")
     images = stored.reshape(n, height, width, channels) if len(shape) == 3 else stored
-    return Arrays(path.name, n, in_memory(images.transpose(0, 3, 1, 2)), where=where, size=size)
+    name = shown(path.name)
+    return Arrays(name, n, in_memory(images.transpose(0, 3, 1, 2)), where=where, size=size)
 
 
 def npz(path: Path, size: int | None = None) -> Arrays:
@@ -145,17 +150,32 @@ def npz(path: Path, size: int | None = None) -> Arrays:
         ConfigError: For a damaged file, another name, another type or another shape.
     """
     where, array = str(path), f"{path}, {_EXPECTED}"
-    with _damage(where), zipfile.ZipFile(path) as archive:
+    with _damage(where), archive_of(path) as archive:
         members = [name.removesuffix(".npy") for name in archive.namelist()]
         if _EXPECTED not in members:
             raise ConfigError(_other_names(where, members))
         with archive.open(f"{_EXPECTED}.npy") as file:
             shape, fortran, dtype = _header(file)
+            offset = file.tell()
             if dtype != np.uint8:
                 raise ConfigError(_other_type(array, dtype, _sample(file, dtype)))
-    shape = nhwc(shape, array)
-    blocks = _whole(path, shape) if fortran else _stream(path, shape)
-    return Arrays(path.name, shape[0], blocks, where=where, size=size)
+        stored = archive.getinfo(f"{_EXPECTED}.npy")
+    images = nhwc(shape, array)
+    _check_length(array, stored.file_size, offset + math.prod(shape))
+    if stored.file_size > max(_LARGE, _DENSEST * stored.compress_size):
+        raise ConfigError(
+            f"{array} holds {stored.file_size:,} bytes in {stored.compress_size:,}, which no "
+            "pictures do; write it again"
+        )
+    blocks = _whole(path, images) if fortran else _stream(path, images)
+    return Arrays(shown(path.name), images[0], blocks, where=where, size=size)
+
+
+def _check_length(where: str, found: int, told: int) -> None:
+    """Refuse an array whose header and length differ, before its values are read."""
+    if found != told:
+        how = "is cut short" if found < told else "is longer than it says"
+        raise ConfigError(f"{where} {how}: {found} bytes, its header tells {told}; write it again")
 
 
 def _stream(path: Path, shape: tuple[int, int, int, int]) -> Blocks:
@@ -164,7 +184,7 @@ def _stream(path: Path, shape: tuple[int, int, int, int]) -> Blocks:
     def blocks(size: int) -> Iterator[NDArray[np.uint8]]:
         with (
             _damage(str(path)),
-            zipfile.ZipFile(path) as archive,
+            archive_of(path) as archive,
             archive.open(f"{_EXPECTED}.npy") as file,
         ):
             _header(file)
@@ -190,8 +210,8 @@ def _damage(where: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (*ARCHIVE_ERRORS, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+    except (*ARCHIVE_ERRORS, *MALFORMED, SyntaxError) as error:
+        reason = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
         raise ConfigError(f"{where} cannot be read ({reason}); write it again") from error
 
 

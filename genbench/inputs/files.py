@@ -12,16 +12,31 @@ from numpy.typing import NDArray
 
 from genbench.data.dataset import Note
 from genbench.data.resize import RULE, resize
+from genbench.images import (
+    Alpha,
+    BrokenImage,
+    Header,
+    Levels,
+    UnfitImage,
+    decode,
+    few,
+    header,
+    natural,
+    notes_on,
+    refuse,
+    shown,
+    warnings_on,
+)
 from genbench.inputs.ahead import ahead
 from genbench.inputs.containers import Container, key_of
-from genbench.inputs.images import Alpha, BrokenImage, Header, UnfitImage, decode, header
 from genbench.inputs.source import Batch
 from genbench.inputs.watch import Watch, plain_warnings
 from genbench.spec import ConfigError
 
 __all__ = ["Files"]
 
-_NAMED = 5  # files that a message names, of as many as there are
+_NAMED = 5  # sizes that a message names, of as many as there are
+_WAY = "replace them, or leave them out with on_error=skip"
 _CHUNK = 16  # files that a thread takes at a time
 
 Problem = BrokenImage | UnfitImage
@@ -63,18 +78,21 @@ class Files:
         alpha: Alpha = "refuse",
     ) -> None:
         self._container, self._size, self._alpha = container, size, alpha
-        self.name = container.path.resolve().name
+        self.name = shown(container.path.resolve().name)
         self.notes: dict[str, Note] = {}
         self.warnings: list[str] = []
-        found = self._inspect(container.names, whole=skip)
-        if not skip and any(isinstance(problem, BrokenImage) for _, problem in found[1]):
-            found = self._inspect(container.names, whole=True)  # to name those cut short as well
-        self._files, problems = found
+        self._files, problems = self._inspect(container.names, whole=skip)
+        if not skip and any(isinstance(problem, BrokenImage) for _, problem in problems):
+            names = [file.name for file in self._files]  # to name those cut short as well
+            problems = sorted(
+                problems + self._inspect(names, whole=True)[1], key=lambda p: natural(p[0])
+            )
         if skip:
             problems = self._skipped(problems)
         self._refuse(problems)
         headers = [file.header for file in self._files]
         self._check_sizes()
+        self._check_levels()
         self.n = len(headers)
         self.keys: tuple[str, ...] | None = tuple(key_of(file.name) for file in self._files)
         self.lossy = any(head.lossy for head in headers)
@@ -102,7 +120,7 @@ class Files:
 
     def _skipped(self, problems: list[tuple[str, Problem]]) -> list[tuple[str, Problem]]:
         """Note the files that cannot be read; gives the problems that remain."""
-        broken = [name for name, problem in problems if isinstance(problem, BrokenImage)]
+        broken = [shown(name) for name, p in problems if isinstance(p, BrokenImage)]
         if not self._files and len(broken) == len(problems):
             raise ConfigError(
                 f"{self._container.path}: none of its {len(broken)} images can be read "
@@ -113,26 +131,27 @@ class Files:
             self.notes["skipped"] = ", ".join(broken)
             self.warnings.append(
                 f"{len(broken)} of {total} files cannot be read and were left out: "
-                f"{_few(broken)}; {total - len(broken)} images are scored"
+                f"{few(broken)}; {total - len(broken)} images are scored"
             )
         return [(name, p) for name, p in problems if isinstance(p, UnfitImage)]
 
     def _refuse(self, problems: Sequence[tuple[str, Problem]]) -> None:
         """Raise one error that names all problems, if there are any."""
-        parts = []
-        broken = [f"{name} ({p})" for name, p in problems if isinstance(p, BrokenImage)]
-        total = len(self._container.names)
-        if broken:
-            parts.append(
-                f"{len(broken)} of {total} images cannot be read: {_few(broken)}; "
-                "replace them, or leave them out with on_error=skip"
-            )
-        unfit = [(name, p) for name, p in problems if isinstance(p, UnfitImage)]
-        for way in dict.fromkeys(p.way for _, p in unfit):
-            those = [f"{name} ({p})" for name, p in unfit if p.way == way]
-            parts.append(f"{len(those)} of {total} images cannot be used: {_few(those)}; {way}")
-        if parts:
-            raise ConfigError(f"{self._container.path}: {'; '.join(parts)}")
+        named = [(shown(name), problem) for name, problem in problems]
+        refuse(str(self._container.path), len(self._container.names), named, _WAY)
+
+    def _check_levels(self) -> None:
+        """Refuse floats that were cast; as a rule the first image tells that they are none."""
+        levels = Levels()
+        with self._container.opened() as read:
+            for file in self._files:
+                try:
+                    levels.see(np.asarray(decode(read(file.name), self._alpha)))
+                except (BrokenImage, UnfitImage):
+                    return  # told, with all others, when images are read
+                if levels.plausible:
+                    return
+        levels.check(str(self._container.path))
 
     def _check_sizes(self) -> None:
         if self._size is not None:
@@ -142,7 +161,8 @@ class Files:
             return
         first = {file.header.size: file.name for file in reversed(self._files)}
         seen = [
-            f"{w}x{h} ({count}, e.g. {first[w, h]})" for (w, h), count in sizes.most_common(_NAMED)
+            f"{w}x{h} ({count}, e.g. {shown(first[w, h])})"
+            for (w, h), count in sizes.most_common(_NAMED)
         ]
         more = f" and {len(sizes) - _NAMED} more" if len(sizes) > _NAMED else ""
         raise ConfigError(
@@ -154,38 +174,24 @@ class Files:
         """sha256 over names and bytes of the files, and over what else makes their pixels."""
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(f"{file.name}\0{file.sha256}\n".encode())
+            digest.update(f"{file.name}\0{file.sha256}\n".encode("utf-8", "surrogateescape"))
         if self._size is not None:
             digest.update(f"resize {self._size}\n".encode())
         if self._alpha in ("white", "black") and any(f.header.alpha for f in self._files):
             digest.update(f"alpha {self._alpha}\n".encode())
+        if any(file.header.turned for file in self._files):
+            digest.update(b"turned\n")
         return digest.hexdigest()
 
     def _tell(self) -> None:
         """Notes and warnings that the headers give rise to."""
         if self._size is not None:
             self.notes["resize"] = f"{RULE} to {self._size}"
-        with_alpha = sum(file.header.alpha for file in self._files)
-        if with_alpha:
-            done = {
-                "refuse": "opaque everywhere, dropped",
-                "drop": "dropped, the stored colours are used",
-            }.get(self._alpha, f"composed over {self._alpha}")
-            self.notes["alpha"] = f"{with_alpha} of {self.n} files have an alpha channel: {done}"
-        if cmyk := sum(file.header.cmyk for file in self._files):
-            self.notes["cmyk"] = f"{cmyk} of {self.n} files: converted to RGB without a profile"
-        animated = [file.name for file in self._files if file.header.animated]
-        if animated:
-            self.warnings.append(
-                f"{len(animated)} of {self.n} files hold several pictures, of which the first is "
-                f"read (first: {animated[0]})"
-            )
-        turned = [file.name for file in self._files if file.header.turned]
-        if turned:
-            self.warnings.append(
-                f"{len(turned)} of {self.n} files ask by EXIF to be shown turned, which is not "
-                f"done (first: {turned[0]})"
-            )
+        names, headers = [shown(f.name) for f in self._files], [f.header for f in self._files]
+        self.notes |= notes_on(headers, self._alpha)
+        others = [shown(name) for name in self._container.others]
+        self.warnings += warnings_on(names, headers, others).values()
+        self.warnings += self._container.warnings
         self.warnings += plain_warnings(self.n, self._channels)
 
     # --- pixels ----------------------------------------------------------------------------------
@@ -223,7 +229,7 @@ class Files:
             yield Batch(np.arange(start, start + waiting), torch.from_numpy(images))
             start, waiting, parts = start + waiting, 0, []
         self._refuse(problems)
-        found = watch.warnings(lambda i: self._files[i].name)
+        found = watch.warnings(lambda i: shown(self._files[i].name))
         self.warnings += [warning for warning in found if warning not in self.warnings]
 
     def _decoded(
@@ -287,8 +293,3 @@ def _examine(read: Read, alpha: Alpha, whole: bool, name: str) -> _File:
     if whole:
         decode(data, alpha)
     return _File(name, hashlib.sha256(data).hexdigest(), head)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

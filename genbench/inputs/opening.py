@@ -1,24 +1,29 @@
 """From one line of text to a source: what it names decides how it is read."""
 
 import difflib
-from pathlib import Path
+import errno
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from genbench import data
 from genbench.data.ids import MAX_SIZE
+from genbench.files import opened
+from genbench.images import ALPHAS, SUFFIXES, Alpha, find, is_folder, shown
 from genbench.inputs.arrays import Arrays, in_memory, npy, npz
 from genbench.inputs.containers import Folder, Zip
 from genbench.inputs.files import Files
-from genbench.inputs.images import ALPHAS, SUFFIXES, Alpha
 from genbench.inputs.runs import from_record, from_run
 from genbench.inputs.source import Source
 from genbench.spec import ConfigError, nearest
 from genbench.stored import holds_results
+from genbench.text import shortened
 
 __all__ = ["open_source"]
 
 _KNOWN = "a folder of images, a .zip, .npz or .npy file, DATASET:SPLIT, or a results folder#RUN"
-_LOSSY = {".jpg", ".jpeg"}
+_LOSSY = {".jfif", ".jpe", ".jpeg", ".jpg"}
+_LONGEST = 200  # characters of a name that messages have
+_WARNINGS = ("animated", "turned", "left_out_files")  # notes of a dataset that are warned of
 
 
 def open_source(
@@ -31,8 +36,9 @@ def open_source(
 ) -> Source:
     """The images that `text` names.
 
-    - A folder of images (png, jpg, jpeg, webp, bmp, tif, tiff) and of folders of them, sorted by
-      path; hidden files are left out. Or a `.zip` of the same, which is not unpacked.
+    - A folder of images (png, jpg, webp, bmp, tif, gif, ppm and others) and of folders of them,
+      links too, in natural order: 2.png before 10.png; hidden files are left out. Or a `.zip` of
+      the same, which is not unpacked.
     - A `.npz` file with `arr_0`, uint8 (N, H, W, C), or a `.npy` file of that or of (N, H, W).
     - `DATASET:SPLIT`: `digits:test`, `mnist@32:train`, `imagefolder:PATH@64:test`.
     - A finished run: `RESULTS#NAME`, where NAME is the start of a record's key or a baseline's
@@ -56,18 +62,39 @@ def open_source(
     if colon and text.partition(":")[0].partition("@")[0] in data.names():
         return _dataset(dataset, split, resize, data_root)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if is_folder(path):
         if holds_results(path):
             return from_run(path, "", resize)
         return Files(Folder(path), resize, on_error == "skip", alpha)
-    if path.is_file():
+    if _is_there(path):
         return _file(path, resize, on_error == "skip", alpha)
     folder, hash_, name = text.rpartition("#")
-    if hash_ and (results := Path(folder).expanduser()).is_dir():
+    if hash_ and is_folder(results := Path(folder).expanduser()):
         if not holds_results(results):
             raise ConfigError(f"{results} holds no records of runs, so {name!r} names none there")
         return from_run(results, name, resize)
     raise ConfigError(_missing(text, path))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path that is no folder leads to a file.
+
+    Raises:
+        ConfigError: For a link to nothing, and for what is there but is no file.
+    """
+    try:
+        opened(path).close()
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ConfigError(f"{path} is a link to nothing; name {_KNOWN}") from error
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR) or "\0" in str(path):
+            return False
+        raise ConfigError(
+            f"{shown(str(path))} cannot be read ({error.strerror}); name {_KNOWN}"
+        ) from error
+    return True
 
 
 def _check(resize: int | None, on_error: str, alpha: str) -> None:
@@ -108,8 +135,11 @@ def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> So
     parsed = data.parse_id(name)
     path = data.folder_of(name, root)
     source = Arrays(text, len(images), in_memory(images), where=text, size=resize, levels=False)
+    source.warnings += [str(dataset.notes[key]) for key in _WARNINGS if key in dataset.notes]
     source.notes = {**dataset.notes, **source.notes}
-    source.lossy = path is not None and any(p.suffix.lower() in _LOSSY for p in path.rglob("*"))
+    source.lossy = path is not None and any(
+        PurePosixPath(name).suffix.lower() in _LOSSY for name in find(path).names
+    )
     if path is not None:
         size = f"@{parsed.size}" if parsed.size else ""
         source.name = f"{path.resolve().name}{size}:{split}"
@@ -123,9 +153,12 @@ def _missing(text: str, path: Path) -> str:
     base, colon, split = text.partition(":")
     if colon and (like := difflib.get_close_matches(base, data.names(), n=1, cutoff=0.5)):
         return f"there is no {text!r}; did you mean '{like[0]}:{split}'? name {_KNOWN}"
-    if not path.parent.is_dir():
-        return f"there is no {text!r} and no folder {path.parent}; name {_KNOWN}"
-    there = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+    said = repr(shortened(text, _LONGEST))
+    try:
+        there = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+    except (OSError, ValueError):
+        parent = shortened(str(path.parent), _LONGEST)
+        return f"there is no {said} and no folder {parent}; name {_KNOWN}"
     close = difflib.get_close_matches(path.name, there, n=1, cutoff=0.5)
     hint = f"did you mean {str(path.parent / close[0])!r}? " if close else ""
-    return f"there is no {text!r}; {hint}name {_KNOWN}"
+    return f"there is no {said}; {hint}name {_KNOWN}"

@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from genbench.images import CONVERSIONS, MOST_PIXELS
 from genbench.spec import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CONVERSIONS",
     "ValueRange",
-    "check_levels",
     "check_range",
     "check_value_range",
     "nchw",
@@ -21,14 +20,9 @@ __all__ = [
 
 ValueRange = tuple[float, float]
 
-# how floats x in each range become levels, round half up: what `to_uint8` does, as text
-CONVERSIONS: dict[ValueRange, str] = {
-    (-1.0, 1.0): "floor(127.5 * x + 128)",
-    (0.0, 1.0): "floor(255 * x + 0.5)",
-    (0.0, 255.0): "floor(x + 0.5)",
-}
 _BEYOND = 1.5  # networks overshoot [-1, 1] a little and are clamped; this is another range
 _CHANNELS = (1, 3)
+_SHOWN = 80  # characters of a shape that messages have
 
 
 def to_uint8(images: "Tensor", value_range: ValueRange = (-1.0, 1.0)) -> "Tensor":
@@ -112,25 +106,13 @@ def _text(value_range: ValueRange) -> str:
     return "({:g}, {:g})".format(*value_range)
 
 
-def check_levels(highest: int, where: str) -> None:
-    """Whether levels are uint8 levels and not a cast of floats in [0, 1].
-
-    Raises:
-        ConfigError: If no level is above 1.
-    """
-    if highest <= 1:
-        raise ConfigError(
-            f"{where}: no uint8 level is above {highest}; this looks like floats in [0, 1] that "
-            f"were cast to uint8; convert them by {CONVERSIONS[0.0, 1.0]} first"
-        )
-
-
 def nhwc(shape: tuple[int, ...], where: str) -> tuple[int, int, int, int]:
     """(N, H, W, C) of an array file of shape (N, H, W, C), or (N, H, W) for grey images.
 
     Raises:
         ConfigError: For another shape; says what it looks like.
     """
+    _check_numbers(shape, where)
     if len(shape) == 3:
         if shape[2] in (1, 3, 4):
             raise ConfigError(
@@ -174,8 +156,21 @@ def _mistake(shape: tuple[int, ...], first: bool) -> str:
     return f"so {channels} channels; images have {want}, C = 1 or 3"
 
 
+def _check_numbers(shape: tuple[int, ...], where: str) -> None:
+    """Refuse what a damaged header may have for a shape."""
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise ConfigError(
+            f"{where} has shape {str(shape)[:_SHOWN]}, whose parts must be counts; write it again"
+        )
+
+
 def _check_size(n: int, height: int, width: int, where: str) -> None:
     if n == 0:
         raise ConfigError(f"{where} holds no images; write some into it first")
     if height == 0 or width == 0:
         raise ConfigError(f"{where} holds images of {width}x{height} pixels; write them again")
+    if height * width > MOST_PIXELS:
+        raise ConfigError(
+            f"{where} holds images of {width}x{height} pixels, more than the {MOST_PIXELS:,} "
+            "that are read; make them smaller"
+        )

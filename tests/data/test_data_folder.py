@@ -76,23 +76,26 @@ def test_grey_only_if_every_file_is_grey(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "value", "expected"),
     [
-        ("RGBA", (1, 2, 3, 0), [1, 2, 3]),
-        ("LA", (5, 0), [5, 5, 5]),
+        ("RGBA", (1, 2, 3, 255), [1, 2, 3]),
+        ("LA", (5, 255), [5, 5, 5]),
         ("1", 1, [255, 255, 255]),
         ("RGB", (1, 2, 3), [1, 2, 3]),
     ],
 )
-def test_other_modes_become_rgb_and_alpha_is_dropped(tmp_path, mode, value, expected):
+def test_other_modes_become_rgb_and_opaque_alpha_is_dropped(tmp_path, mode, value, expected):
     paint(tmp_path / "train" / "a.png", value, mode=mode)
     paint(tmp_path / "test" / "b.png")
-    assert load(tmp_path).images[0, :, 0, 0].tolist() == expected
+    train = load(tmp_path)
+    assert train.images[0, :, 0, 0].tolist() == expected
+    said = "1 of 2 files have an alpha channel: opaque everywhere, dropped"
+    assert train.notes.get("alpha") == (said if mode.endswith("A") else None)
 
 
-def test_a_palette_with_transparency_warns_of_nothing(tmp_path):
+def test_a_palette_with_transparency_that_is_not_used_warns_of_nothing(tmp_path):
     image = Image.new("P", (8, 8), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
     (tmp_path / "train").mkdir()
-    image.save(tmp_path / "train" / "a.png", transparency=b"\x00\x80")
+    image.save(tmp_path / "train" / "a.png", transparency=b"\x00\xff")
     paint(tmp_path / "test" / "b.png")
     assert load(tmp_path).images[0, :, 0, 0].tolist() == [10, 20, 30]
 
@@ -100,7 +103,7 @@ def test_a_palette_with_transparency_warns_of_nothing(tmp_path):
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "a.png")
     paint(tmp_path / "b.png")
-    with pytest.raises(ConfigError, match=r"a\.png has mode I;16, not 8 bits"):
+    with pytest.raises(ConfigError, match=r"a\.png \(16 bits for a channel\); convert to 8"):
         load(tmp_path)
 
 
@@ -132,7 +135,7 @@ def test_a_broken_file_is_named(tmp_path, content):
         {"short": whole[: len(whole) // 2], "text": b"not an image", "empty": b""}[content]
     )
     with pytest.raises(
-        ConfigError, match=r"train/bad\.png cannot be read .*replace it"
+        ConfigError, match=r"1 of \d images cannot be read: train/bad\.png .*; replace them"
     ) as refused:
         load(tmp_path)
     assert "\n" not in str(refused.value)
@@ -178,8 +181,8 @@ def test_the_fingerprint_is_of_paths_and_bytes(tmp_path):
 
 
 def test_a_changed_folder_is_read_again(tmp_path):
-    path = paint(tmp_path / "train" / "a.png", (1, 1, 1))
-    paint(tmp_path / "test" / "b.png", (1, 1, 1))
+    path = paint(tmp_path / "train" / "a.png", (3, 3, 3))
+    paint(tmp_path / "test" / "b.png", (3, 3, 3))
     before = load(tmp_path)
     assert load(tmp_path) is before
     paint(path, (2, 2, 2))

@@ -10,7 +10,7 @@ from layouts_on_disk import SIDE, WRITERS, celeba, domains, pairs, picture, save
 from PIL import Image
 
 from genbench import data
-from genbench.data.files import hash_split
+from genbench.data.listing import hash_split
 from genbench.data.resize import resize
 from genbench.spec import ConfigError
 
@@ -106,7 +106,8 @@ def test_a_broken_image_is_named(tmp_path, kind):
     path = next(p for p in sorted(tmp_path.rglob("*")) if p.suffix in {".png", ".jpg"})
     path.write_bytes(b"no image")
     split = "train" if "train" in str(path.relative_to(tmp_path)) or kind == "celeba" else "test"
-    refused(kind, tmp_path, path, "cannot be read", split=split, size=8)
+    said = f"{path.name} (no known image format, or no pixels)"
+    refused(kind, tmp_path, f"{kind}: ", "cannot be read: ", said, split=split, size=8)
 
 
 @pytest.mark.parametrize("kind", ["captions", "label_maps", "layouts", "pairs"])

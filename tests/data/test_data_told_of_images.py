@@ -322,7 +322,7 @@ def test_maps_and_images_that_do_not_fit(tmp_path):
     save(path, picture(0))
     refused("label_maps", tmp_path, f"{path} has mode RGB; a label map holds one class id")
     save(path, ids(0).astype(np.uint16))
-    refused("label_maps", tmp_path, f"{path} has mode I;16, not 8 bits")
+    refused("label_maps", tmp_path, "labels/train/a.png (16 bits for a channel)")
     path.unlink()
     refused("label_maps", tmp_path, f"has no label map {path} (1 in all); add it")
     save(path, ids(0))

@@ -168,7 +168,7 @@ def test_an_npz_whose_array_is_shorter_than_its_header(tmp_path):
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("arr_0.npy", buffer.getvalue()[:-5])
-    refused(lambda: open_source(path), f"{path} cannot be read", "write it again")
+    refused(lambda: open_source(path), f"{path}, arr_0 is cut short", "write it again")
 
 
 def test_constant_images_of_an_array(tmp_path):

@@ -107,7 +107,7 @@ def test_files_that_hold_no_captions(tmp_path, name, content, parts):
 def folder(path, names):
     for i, name in enumerate(names):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(path / name)
+        Image.new("RGB", (4, 4), (i, 90, 0)).save(path / name)
     return open_source(path)
 
 
