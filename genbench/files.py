@@ -13,12 +13,15 @@ import tomllib
 from pathlib import Path
 from typing import IO, Any
 
+from genbench.spec import ConfigError
+
 __all__ = [
     "MALFORMED",
     "TABLE",
     "TEXT",
     "UnfitFile",
     "check_safetensors",
+    "is_folder",
     "json_of",
     "opened",
     "read",
@@ -96,6 +99,24 @@ def _check_kind(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), "something else")
         raise UnfitFile(path, f"it is {kind}, not a file")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder.
+
+    Raises:
+        ConfigError: When that cannot be seen, for want of permission or for links in a circle.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one: a zero byte
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}); name a folder that can"
+        ) from error
 
 
 def read(path: Path | str, most: int | None = TEXT) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import SPLITS, Annotation, Note
-from genbench.images import is_folder
+from genbench.files import is_folder
 from genbench.spec import ConfigError
 
 __all__ = ["read"]

@@ -8,7 +8,8 @@ import numpy as np
 from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import SPLITS, Note
-from genbench.images import is_folder, shown
+from genbench.files import is_folder
+from genbench.images import shown
 from genbench.spec import ConfigError
 
 __all__ = ["fingerprint", "read"]

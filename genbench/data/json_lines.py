@@ -8,7 +8,7 @@ from reprlib import repr as short  # what a file says may be of any length
 from typing import Any
 
 from genbench.data.listing import Listing, Picture
-from genbench.images import is_folder
+from genbench.files import is_folder
 from genbench.spec import ConfigError, nearest
 
 __all__ = ["Line", "read"]

@@ -10,8 +10,8 @@ from typing import IO
 
 from genbench import images
 from genbench.data.dataset import SPLITS, Note
-from genbench.files import opened
-from genbench.images import BrokenImage, is_folder, shown
+from genbench.files import is_folder, opened
+from genbench.images import BrokenImage, shown
 from genbench.spec import ConfigError
 
 __all__ = [

@@ -11,7 +11,7 @@ from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
 from genbench.data.listing import Listing
-from genbench.images import is_folder
+from genbench.files import is_folder
 from genbench.spec import ConfigError
 
 __all__ = ["read", "read_reversed"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genbench.data.dataset import SPLITS, Annotation, Dataset, content_hash
 from genbench.data.ids import NAMES, DatasetId, parse_id
-from genbench.images import is_folder
+from genbench.files import is_folder
 from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:

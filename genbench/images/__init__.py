@@ -22,7 +22,7 @@ from genbench.images.file import (
     read,
     take,
 )
-from genbench.images.finding import Found, find, has_suffix, is_folder, is_visible, natural, shown
+from genbench.images.finding import Found, find, has_suffix, is_visible, natural, shown
 from genbench.images.levels import CONVERSIONS, Levels
 from genbench.images.telling import few, notes_on, refuse, warnings_on
 
@@ -44,7 +44,6 @@ __all__ = [
     "has_suffix",
     "header",
     "ids",
-    "is_folder",
     "is_image",
     "is_visible",
     "natural",

@@ -1,6 +1,5 @@
 """Which image files a folder holds, in natural order, and what of it cannot be read."""
 
-import errno
 import os
 import re
 import stat
@@ -14,7 +13,7 @@ from genbench.files import UnfitFile, opened
 from genbench.images.file import MOST_BYTES, SUFFIXES, is_image
 from genbench.spec import ConfigError
 
-__all__ = ["Found", "find", "has_suffix", "is_folder", "is_visible", "natural", "shown"]
+__all__ = ["Found", "find", "has_suffix", "is_visible", "natural", "shown"]
 
 _MOST_FOLDERS = 100_000  # links to links can name more folders than there are atoms
 _NUMBER = re.compile(r"([0-9]+)")
@@ -81,24 +80,6 @@ def find(folder: Path, texts: tuple[str, ...] = ()) -> Found:
     for names in (found.names, found.texts, found.others, found.loops):
         names.sort(key=natural)
     return found
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder.
-
-    Raises:
-        ConfigError: When that cannot be seen, for want of permission or for links in a circle.
-    """
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one: a zero byte
-        return False
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False
-        raise ConfigError(
-            f"{shown(str(path))} cannot be read ({error.strerror}); name a folder that can"
-        ) from error
 
 
 def _entries(

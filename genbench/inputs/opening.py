@@ -7,8 +7,8 @@ from typing import Literal
 
 from genbench import data
 from genbench.data.ids import MAX_SIZE
-from genbench.files import opened
-from genbench.images import ALPHAS, SUFFIXES, Alpha, find, is_folder, shown
+from genbench.files import is_folder, opened
+from genbench.images import ALPHAS, SUFFIXES, Alpha, find, shown
 from genbench.inputs.arrays import Arrays, in_memory, npy, npz
 from genbench.inputs.containers import Folder, Zip
 from genbench.inputs.files import Files

@@ -163,7 +163,7 @@ def test_damaged_runs(results):
 
 
 def test_a_folder_of_images_with_records_of_others_is_a_folder_of_images(tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
     (tmp_path / "records").mkdir()
     other = tmp_path / "records" / "annotations.json"
     other.write_text("{}")

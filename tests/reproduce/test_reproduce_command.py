@@ -289,7 +289,7 @@ def test_another_image_in_the_data_is_named(tmp_path, again):
     todo = cells(suite_file(tmp_path, ['baseline = "noise"']), *changes)
     store, (record,) = run_inline(tmp_path / "tiny", todo, threads=1)
     assert record.status == "ok", record.error
-    Image.new("L", (8, 8)).save(photos / "00.png")
+    Image.new("L", (8, 8), 9).save(photos / "00.png")
     code, answer, _ = again(store.root)
     from genbench import data
 
