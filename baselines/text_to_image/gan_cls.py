@@ -18,7 +18,6 @@ ours have t in every normalisation of G, and spectral norm in place of D's batch
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -27,15 +26,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from baselines._nn.blocks import halvings
 from baselines._nn.gan import g_loss, is_fake, is_real
-from baselines._nn.gan_blocks import (
-    ConditionalBatchNorm,
-    UpConv,
-    orthogonal,
-    spectral,
-    spectral_trunk,
-)
+from baselines._nn.gan_blocks import UpGenerator, orthogonal, spectral, spectral_trunk
 from genbench import api
 
 
@@ -199,25 +191,16 @@ class Generator(nn.Module):
 
     def __init__(self, config: GANCLS.Config, data: api.DataSpec) -> None:
         super().__init__()
-        base, ups = halvings(data.size)
-        widths = [config.ngf * min(2**k, 4) for k in reversed(range(ups + 1))]
         self.compress = nn.Sequential(nn.Linear(config.text, config.nt), nn.LeakyReLU(0.2))
         d = config.nz + config.nt
-        self.input = nn.Sequential(
-            nn.Linear(d, widths[0] * base**2), nn.Unflatten(1, (widths[0], base, base))
-        )
-        self.blocks = nn.ModuleList(UpConv(a, b, d) for a, b in pairwise(widths))
-        self.norm = ConditionalBatchNorm(widths[-1], d)
-        self.output = nn.Conv2d(widths[-1], data.channels, 3, padding=1)
+        self.net = UpGenerator(d, d, config.ngf, data.channels, data.size)
         self.apply(orthogonal)
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
         """(B, nz) and (B, text) to (B, C, H, W)."""
         w = torch.cat((z, self.compress(t)), dim=1)
-        h = self.input(w).contiguous(memory_format=torch.channels_last)  # 1.4 times as fast
-        for block in self.blocks:
-            h = block(h, w)
-        return torch.tanh(self.output(F.relu(self.norm(h, w))))
+        x: Tensor = self.net(w, w)
+        return x
 
 
 class Discriminator(nn.Module):

@@ -15,6 +15,7 @@ from genbench.api import ClassLabel, Config, DataSpec, Noise
 from genbench.loop import Stepper
 
 WAYS = ["projection", "concat"]
+NETWORKS = ["dcgan", "spectral"]
 S = torch.tensor([[-7.0, 0.0], [0.5, 7.0]])
 
 
@@ -105,14 +106,18 @@ def test_the_trunk_says_what_it_gives(size: int, base: int) -> None:
 # --- the family ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("conditioning", [*WAYS, "none"])
+@pytest.mark.parametrize("conditioning", [*WAYS, "auxiliary", "none"])
+@pytest.mark.parametrize("networks", NETWORKS)
 @pytest.mark.parametrize("size", [8, 28, 32])
-def test_sizes(size: int, conditioning: str) -> None:
-    m = make(size, 3, conditioning=conditioning)
+def test_sizes(size: int, networks: str, conditioning: str) -> None:
+    m = make(size, 3, conditioning=conditioning, networks=networks)
     y = torch.tensor([0, 3])
     x = m.G(z(2), y)
     assert x.shape == (2, 3, size, size)
-    assert m.D(x, y).shape == (2,)
+    assert x.abs().max() <= 1
+    s, guess = m.D(x, y)
+    assert s.shape == (2,) and guess.shape == ()
+    assert (guess > 0) == (conditioning == "auxiliary")
 
 
 def test_data_without_classes_is_refused_in_one_sentence() -> None:
@@ -120,8 +125,9 @@ def test_data_without_classes_is_refused_in_one_sentence() -> None:
         make(classes=0)
 
 
-def test_the_label_alone_changes_the_image() -> None:
-    m = make().eval()
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_the_label_alone_changes_the_image(networks: str) -> None:
+    m = make(networks=networks).eval()
     one, other = (m.sample(ClassLabel(torch.full((4,), y)), Noise(0, range(4))) for y in (0, 1))
     assert (one - other).abs().amax((1, 2, 3)).min() > 1e-3
 
@@ -132,7 +138,7 @@ def test_the_discriminator_reads_image_and_label_together(conditioning: str) -> 
     for p in m.D.parameters():
         nn.init.normal_(p, std=0.3)  # far from linear
     x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    s = torch.stack([m.D(x, torch.full((2,), y)) for y in (0, 1)])
+    s = torch.stack([m.D(x, torch.full((2,), y))[0] for y in (0, 1)])
     assert (s[0] - s[1]).abs().min() > 1e-2  # the label counts
     assert (s[:, 0] - s[:, 1]).abs().min() > 1e-2  # and the image
     # whether a label fits depends on the image: no sum of two separate scores
@@ -148,13 +154,56 @@ def test_projection_is_the_inner_product_with_the_summed_features() -> None:
     )
     phi = m.D.phi(x)
     expected = m.D.psi(phi).flatten() + torch.einsum("bc,bchw->b", m.D.v.weight[y], phi)
-    torch.testing.assert_close(m.D(x, y), expected)
+    torch.testing.assert_close(m.D(x, y)[0], expected)
 
 
-def test_a_discriminator_that_is_not_told_the_label_ignores_it() -> None:
-    m = make(conditioning="none").eval()
+@pytest.mark.parametrize("conditioning", ["none", "auxiliary"])
+def test_a_discriminator_that_is_not_told_the_label_ignores_it(conditioning: str) -> None:
+    m = make(conditioning=conditioning).eval()
     x = torch.ones(2, 1, 8, 8)
-    assert torch.equal(m.D(x, torch.tensor([0, 1])), m.D(x, torch.tensor([2, 3])))
+    assert torch.equal(m.D(x, torch.tensor([0, 1]))[0], m.D(x, torch.tensor([2, 3]))[0])
+
+
+def test_the_auxiliary_guess_is_paid_for_by_both_networks() -> None:
+    m, update = make(conditioning="auxiliary"), Losses()
+    for layer in (m.D.psi, m.D.guess):
+        nn.init.zeros_(layer.weight)
+    m.step(torch.zeros(4, 1, 8, 8), ClassLabel(torch.arange(4)), Noise(0, range(4)), update)
+    # four classes, all as likely: log 4 for real images, log 4 for fakes
+    assert update.seen["d"] == pytest.approx(2 * math.log(2) + 2 * math.log(4), abs=1e-6)
+    assert update.seen["g"] == pytest.approx(math.log(2) + math.log(4), abs=1e-6)
+    with torch.no_grad():
+        m.D.guess.bias[1] = 50  # sure that it is class 1
+    x = torch.zeros(2, 1, 8, 8)
+    assert m.D(x, torch.tensor([1, 1]))[1] < 1e-6
+    assert m.D(x, torch.tensor([0, 0]))[1].item() == pytest.approx(50, rel=1e-4)
+
+
+def test_the_networks_of_the_projection_paper() -> None:
+    m = make(16, networks="spectral")
+    norms = [n for n in m.modules() if isinstance(n, nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) == 3  # of G, all told the label
+    assert all(not n.affine for n in norms)
+    layers = [n for n in m.D.modules() if isinstance(n, nn.Conv2d | nn.Embedding)]
+    assert len(layers) == 4  # two convolutions, psi, v
+    assert all(hasattr(layer, "parametrizations") for layer in layers)
+    norm, h = m.G.net.blocks[0].norm.eval(), torch.ones(2, 32, 4, 4)
+    one, other = (norm(h, m.G.embedding(torch.tensor([0, y]))) for y in (0, 1))
+    assert torch.equal(one[0], other[0]) and not torch.allclose(one[1], other[1])
+
+
+def test_hinge_losses_of_the_family() -> None:
+    m, update = make(loss="hinge"), Losses()
+    nn.init.zeros_(m.D.psi.weight)
+    nn.init.zeros_(m.D.v.weight)
+    m.step(torch.zeros(4, 1, 8, 8), ClassLabel(torch.arange(4)), Noise(0, range(4)), update)
+    assert update.seen == {"d": 2.0, "g": 0.0}
+
+
+def test_adams_moments_are_those_that_were_asked_for() -> None:
+    m = CGAN(CGAN.Config(**CGAN.presets["projection"]), DataSpec("any", 3, 32, classes=4))
+    for optimizer in m.optimizers().values():
+        assert (optimizer.defaults["lr"], optimizer.defaults["betas"]) == (2e-4, (0.0, 0.9))
 
 
 def test_a_fake_is_shown_with_the_label_that_it_was_made_for() -> None:
@@ -183,11 +232,12 @@ def test_losses_at_zero_logits_of_the_family(conditioning: str) -> None:
 
 
 @pytest.mark.parametrize(("moved", "frozen"), [("d", "g"), ("g", "d")])
-@pytest.mark.parametrize("conditioning", WAYS)
+@pytest.mark.parametrize("conditioning", [*WAYS, "auxiliary"])
+@pytest.mark.parametrize("networks", NETWORKS)
 def test_an_update_reaches_all_of_its_own_network_and_nothing_else(
-    moved: str, frozen: str, conditioning: str
+    moved: str, frozen: str, conditioning: str, networks: str
 ) -> None:
-    m = make(conditioning=conditioning).train()
+    m = make(conditioning=conditioning, networks=networks).train()
     stepper = Stepper(m, Config())
 
     class One:
