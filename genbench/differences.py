@@ -11,6 +11,7 @@ them first.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from genbench.own_code import code_of
 from genbench.record import Record
 from genbench.spec import MetricSpec, canonical_json
 
@@ -78,6 +79,7 @@ def changes(old: Record, new: Record) -> list[str]:
     return [
         *_differ({"baseline": was.train.baseline}, {"baseline": now.train.baseline}),
         *_differ({"version": was.train.version}, {"version": now.train.version}),
+        *_differ({"genbench's code": code_of(old.code)}, {"genbench's code": code_of(new.code)}),
         *_differ({"weights": was.weights}, {"weights": now.weights}),
         *_differ(was.train.config, now.train.config),
         *_differ(before.packages, after.packages, "", common=True),

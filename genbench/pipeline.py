@@ -182,6 +182,7 @@ class _Run:
             environment=environment(self.runtime.device, made.info["batch"], self.hashes),
             data=trained.info["notes"] | scoring.notes(),
             losses=_last_losses(trained.info),
+            code={"train": trained.info.get("code", ""), "sample": made.info.get("code", "")},
             finished=_now(),
         )
 
@@ -222,7 +223,8 @@ class _Run:
     ) -> NDArray[np.uint8]:
         """More samples that a metric asks for; see `sample.more`."""
         spec = self.cell.sample
-        key = content_key([spec.key, which])
+        code = made.info.get("code")  # samples made anew by another code have others
+        key = content_key([spec.key, which, *([code] if code else [])])
         found = self.store.get("sample", key)
         if found is None:
             made_of = (cls, spec, trained, self._asked(), made.tensors["images"])

@@ -95,6 +95,8 @@ class Record(_Frozen):
         scores: By metric id.
         data: What the dataset says of itself: images, split seed, resize rule.
         losses: The last value of every loss that the family logged.
+        code: Digest of genbench's own code that a stage ran through, by stage; empty in records
+            that are older than this field.
     """
 
     schema_version: int = SCHEMA
@@ -110,4 +112,5 @@ class Record(_Frozen):
     environment: Environment = Environment()
     data: dict[str, str | int | float] = {}
     losses: dict[str, float] = {}
+    code: dict[str, str] = {}
     finished: str = ""

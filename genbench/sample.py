@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genbench import dist
+from genbench import dist, own_code
 from genbench.api import NFE, Baseline, Condition, DataSpec, Noise, ToDomain, count_nfe
 from genbench.inputs.pixels import to_uint8
 from genbench.loop import NonFiniteError
@@ -200,7 +200,7 @@ def more(
 
 
 def _part(key: str, index: range) -> str:
-    return f"{key}-{index.start}-{index.stop}"
+    return f"{key}-{own_code.digest()[:8]}-{index.start}-{index.stop}"
 
 
 def _batch(
@@ -220,6 +220,7 @@ def _join(
     images = np.concatenate([part.tensors["images"] for part in parts])
     evaluations = sum(part.info["nfe"] * len(part.tensors["images"]) for part in parts)
     info = {
+        "code": own_code.digest(),
         "nfe": evaluations / spec.n,
         "params": params,
         "seconds": sum(part.info["seconds"] for part in parts),

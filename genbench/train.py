@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genbench import dist
+from genbench import dist, own_code
 from genbench.api import Baseline, Config, DataSpec, Unconditional
 from genbench.data import Dataset
 from genbench.loop import Loop, fold
@@ -16,6 +16,7 @@ from genbench.runtime import Progress, Runtime
 from genbench.spec import TrainSpec
 from genbench.store import Artifact, Store
 from genbench.tasks import Task, task
+from genbench.terminal import say
 
 __all__ = ["build", "from_arrays", "to_arrays", "train"]
 
@@ -75,7 +76,9 @@ def train(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         loop = Loop(baseline, config, spec.budget, spec.seed, examples)
         saved = store.get("checkpoint", spec.key)
-        if saved is not None:
+        if saved is not None and saved.info.get("code") != own_code.digest():
+            say(f"genbench: {spec.baseline} starts again: its checkpoint is of another code")
+        elif saved is not None:
             loop.load(from_arrays(saved.tensors, device), saved.info)
         with runtime.interrupts.deferred():
             _run(loop, spec, store, runtime)
@@ -131,6 +134,7 @@ def _progress(loop: Loop, rate: float) -> Progress:
 def _save(loop: Loop, spec: TrainSpec, store: Store) -> None:
     if dist.rank() == 0:
         tensors, info = loop.state()
+        info["code"] = own_code.digest()
         store.put("checkpoint", spec.key, to_arrays(tensors), info)
 
 
@@ -142,6 +146,7 @@ def _finish(
     params = {p: p.numel() for ps in loop.update.params.values() for p in ps}
     info = {
         "baseline": spec.baseline,
+        "code": own_code.digest(),
         "data": asdict(data),
         "notes": notes,
         "ended_by": loop.ended_by,

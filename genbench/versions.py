@@ -26,7 +26,7 @@ from pathlib import Path
 
 from genbench.spec import ConfigError
 
-__all__ = ["BASE", "code_version"]
+__all__ = ["BASE", "code_version", "parsed"]
 
 # importable names of genbench and of its dependencies, as pyproject.toml lists them
 BASE = {"genbench", "torch", "torchvision", "numpy", "scipy", "pandas", "tabulate", "jinja2"}
@@ -58,12 +58,21 @@ def code_version(module: str, path: Path) -> str:
         if current.path in seen:
             continue
         seen.add(current.path)
-        tree = _parse(current.path)
+        tree = parsed(current.path)
         todo += sorted(walk.imported(tree, current.package), key=lambda m: m.path)
-        digest.update(ast.dump(_without_docstrings(tree)).encode())
+        digest.update(ast.dump(tree).encode())
     for used in sorted(walk.used):
         digest.update(f"\0{used}".encode())
     return digest.hexdigest()[:16]
+
+
+def parsed(path: Path) -> ast.Module:
+    """The code in a file without its docstrings.
+
+    Raises:
+        ConfigError: For a file that cannot be read as Python.
+    """
+    return _without_docstrings(_parse(path))
 
 
 class _Walk:

@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
     running.add_options(run)
+    running.add_renew(run)
     run.add_argument(
         "--limit", type=count, metavar="N", help="the first N rows of every part; as limit=N"
     )
@@ -175,6 +176,7 @@ def _run(arguments: argparse.Namespace) -> int:
     runtime = running.runtime(arguments, store, root)
     done = {c.key for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"}
     chosen = [c for c in cells if arguments.cell in (None, c.key)]
+    done -= running.of_other_code(chosen, store, arguments.renew)
     todo = [c for c in chosen if c.key not in done or c.key == arguments.cell]
     if len(chosen) > len(todo):
         say(f"{len(chosen) - len(todo)} of {len(chosen)} cells are done already")

@@ -55,6 +55,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     running.add_options(parser)
+    running.add_renew(parser)
     parser.set_defaults(command=_claims)
     return parser
 
@@ -102,6 +103,7 @@ def _run(
     from genbench import claims
 
     there = claims.done(cells, store.records())
+    there -= running.of_other_code(cells, store, arguments.renew)
     todo = [cell for cell in cells if cell.key not in there]
     if there:
         say(f"{len(there)} of {len(cells)} cells are done already")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genbench.cli.common import count, say
+from genbench.own_code import code_of, digest
 from genbench.runtime import Runtime
 from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
@@ -14,7 +15,7 @@ from genbench.store import Store
 if TYPE_CHECKING:
     from genbench.suite import Suite
 
-__all__ = ["add_options", "run", "runtime", "seconds", "settle"]
+__all__ = ["add_options", "add_renew", "of_other_code", "run", "runtime", "seconds", "settle"]
 
 
 def seconds(text: str) -> float:
@@ -51,6 +52,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="least time between two checkpoints of a training",
     )
+
+
+def add_renew(parser: argparse.ArgumentParser) -> None:
+    """Declare that results of another code are made again."""
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="make again what another version of genbench's training and sampling code made",
+    )
+
+
+def of_other_code(cells: Sequence[Cell], store: Store, renew: bool) -> set[str]:
+    """The keys of finished cells that another version of genbench's own code made.
+
+    Says how many there are and how to make them again; with `renew` their weights and samples
+    are dropped, so that running them makes them anew.
+    """
+    records = [r for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"]
+    others = [r for r in records if code_of(r.code) != digest()]
+    if not others:
+        return set()
+    unknown = sum(not code_of(r.code) for r in others)
+    told = f" ({unknown} of unknown code)" if unknown else ""
+    about = f"{len(others)} of {len(cells)} cells are of another code of genbench{told}"
+    if not renew:
+        say(f"{about}: tables keep them in rows of their own; --renew makes them again")
+        return set()
+    say(f"{about} and are made again")
+    for record in others:
+        sample = record.cell.sample
+        for stage, key in (("train", sample.train.key), ("sample", sample.key)):
+            made = store.get(stage, key)
+            if made is not None and made.info.get("code") != digest():
+                store.drop(stage, key)
+    return {record.key for record in others}
 
 
 def settle(arguments: argparse.Namespace, suites: "Sequence[Suite]") -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genbench import differences, registry
+from genbench.own_code import code_of
 from genbench.record import Record
 from genbench.report.ranking import Direction
 from genbench.report.text import natural
@@ -149,15 +150,42 @@ def collect(
     groups: dict[str, list[Cell]] = {}
     for key in cells:
         groups.setdefault(canonical_json(facts(by_key[key])), []).append(by_key[key])
-    members = list(groups.values())
+    members = [one for group in groups.values() for one in _of_one_code(group, known)]
     first = [group[0] for group in members]
-    names = zip(_labels(first), _labels(first, defining=False), strict=True)
+    codes = [_code(group, known) for group in members]
+    names = zip(_labels(first, codes), _labels(first, codes, defining=False), strict=True)
     rows = []
     for (label, plain), group in zip(names, members, strict=True):
         kind = clean(kinds.get(group[0].sample.train.baseline, "")) or "other"
         mine = {c.key: known[c.key] for c in group if c.key in known}
         rows.append(Row(label, kind, tuple(group), mine, plain))
     return sorted(rows, key=lambda row: _rank(row.kind))  # stable: the plan's order inside
+
+
+def _of_one_code(group: Sequence[Cell], known: Mapping[str, Record]) -> list[list[Cell]]:
+    """The cells of a row, apart where genbench's own code changed between them: never averaged.
+
+    Cells without a result stay with the first ones.
+    """
+    apart: dict[str, list[Cell]] = {}
+    for cell in group:
+        record = known.get(cell.key)
+        if record is not None and record.status == "ok":
+            apart.setdefault(code_of(record.code), [])
+    if len(apart) < 2:
+        return [list(group)]
+    first = next(iter(apart))
+    for cell in group:
+        record = known.get(cell.key)
+        ok = record is not None and record.status == "ok"
+        apart[code_of(record.code) if record is not None and ok else first].append(cell)
+    return list(apart.values())
+
+
+def _code(group: Sequence[Cell], known: Mapping[str, Record]) -> str:
+    """The code that made the cells of a row; empty where none of them says."""
+    codes = (code_of(known[c.key].code) for c in group if c.key in known)
+    return next((code for code in codes if code), "")
 
 
 def named_as(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
@@ -233,7 +261,7 @@ def _compose(baseline: str, parts: Iterable[str], dataset: str) -> str:
     return clean(f"{label} on {dataset}" if dataset else label)
 
 
-def _labels(cells: Sequence[Cell], defining: bool = True) -> list[str]:
+def _labels(cells: Sequence[Cell], codes: Sequence[str], defining: bool = True) -> list[str]:
     """A name for each row, no two equal: rows that would read the same show what differs."""
     trains = [cell.sample.train for cell in cells]
     several = len({train.dataset for train in trains}) > 1
@@ -244,7 +272,7 @@ def _labels(cells: Sequence[Cell], defining: bool = True) -> list[str]:
         base = [(b, [t.task, *parts]) for (b, parts), t in zip(base, trains, strict=True)]
     labels = [_compose(*b, o) for b, o in zip(base, on, strict=True)]
     for same in _repeated(labels):
-        flat = [facts(cells[i]) for i in same]
+        flat = [facts(cells[i]) | {"code": codes[i]} for i in same]
         names = [n for n in dict.fromkeys(n for f in flat for n in f) if _differ(n, flat)]
         for i, fact in zip(same, flat, strict=True):
             told = [
@@ -287,6 +315,8 @@ def _choice(path: str, value: Any) -> str:
 def _fact(name: str, value: Any) -> str:
     if name in ("weights", "task"):
         return str(value)
+    if name == "code":
+        return f"code {str(value)[:8]}" if value else "unknown code"
     if name == "version":
         return f"version {str(value)[:8]}"
     if name == "metrics":
