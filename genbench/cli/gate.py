@@ -25,7 +25,7 @@ from genbench.cli.common import (
     warn,
 )
 from genbench.spec import Cell, ConfigError
-from genbench.store import append, atomic_write, changing
+from genbench.store import Store, append, atomic_write, changing
 from genbench.terminal import command
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from genbench.gate.judge import Outcome
     from genbench.gate.verdict import Finding
     from genbench.report.rows import Row
-    from genbench.store import Store
 
 __all__ = ["CODES", "add_parsers"]
 
@@ -183,7 +182,7 @@ def _known_margins(given: Sequence[tuple[str, float]], names: Sequence[str]) -> 
     return dict(given)
 
 
-def _refuse_few_seeds(bank: "Bank", rows: Sequence["Row"], store: "Store", results: Path) -> None:
+def _refuse_few_seeds(bank: "Bank", rows: Sequence["Row"], store: Store, results: Path) -> None:
     from genbench.gate.bank import FEWEST
     from genbench.text import clean
 
@@ -263,7 +262,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _clock(
-    bank: "Bank", store: "Store", arguments: argparse.Namespace, root: Path | None
+    bank: "Bank", store: Store, arguments: argparse.Namespace, root: Path | None
 ) -> list["Finding"]:
     """Time rows alone on this machine."""
     from genbench import data
