@@ -21,6 +21,7 @@ __all__ = [
     "TEXT",
     "UnfitFile",
     "check_safetensors",
+    "expanded",
     "is_folder",
     "json_of",
     "opened",
@@ -99,6 +100,14 @@ def _check_kind(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), "something else")
         raise UnfitFile(path, f"it is {kind}, not a file")
+
+
+def expanded(path: Path | str) -> Path:
+    """A path whose `~` or `~user` is a home folder; as it is where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user, or one without an entry and without HOME
+        return Path(path)
 
 
 def is_folder(path: Path) -> bool:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, as_json, data_root, result, say
+from genbench.cli.common import CELLS_FAILED, OK, as_json, data_root, result, say
 from genbench.spec import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "metrics are asked for; what is known of a reference is kept and not computed again.",
         epilog="options: protocol=clean  resize=64  on_error=skip  alpha=white  n=50000  "
         "dtype=bfloat16  compile=true  captions=FILE  kid.subset_size=100  prdc.k=5  "
-        "data.root=PATH",
+        "data.root=PATH.  Exit codes: 0 ok, 2 usage, 3 some metrics could not be computed",
     )
     parser.add_argument("generated", nargs="?", metavar="GENERATED", help=_SOURCES)
     parser.add_argument("changes", nargs="*", metavar="key=value", help="options, see below")
@@ -106,7 +106,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     result(
         as_json(json.loads(found.model_dump_json())) if arguments.json else scores.render(found)
     )
-    return OK
+    return CELLS_FAILED if found.failed else OK
 
 
 def _is_change(text: str) -> bool:

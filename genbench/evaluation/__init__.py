@@ -3,18 +3,24 @@
 request.py    what is asked: metrics, networks, options
 guards.py     what is refused or warned of
 engine.py     one pass over each side, then the scores
+looking.py    one network in the pass
 collect.py    what is kept of a pass
+pairwise.py   pairs of images, compared in the pass
 partial.py    what is kept of a pass that was stopped
-reference.py  what is known of a reference, cached and in files
+kept.py       what is known of images, as arrays and back
+reference.py  what is known of a reference, cached
+stats_file.py what is known of a reference, in files
 describe.py   what a result says of what went into it
 result.py     the scores and all that they depend on
 """
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from genbench.evaluation.request import EvalSpec, Job, jobs, read_changes
 from genbench.evaluation.result import Evaluation, Network, Side
+from genbench.spec import ConfigError
 
 __all__ = [
     "EvalSpec",
@@ -63,7 +69,8 @@ def score(
         metrics: Names or groups.
         extractor: The network, with its protocol.
         weights: Its weights file.
-        n: How many images a callable is asked for.
+        n: How many images a callable is asked for; without one, how many generated images there
+            must be.
         value_range: Of float images; they become uint8 by rounding half up.
         device: Where networks run.
         changes: More options, as `genbench eval` takes them: `["resize=64", "kid.subsets=50"]`.
@@ -74,25 +81,33 @@ def score(
     """
     from pathlib import Path
 
+    if generated is None:
+        raise ConfigError("there are no images to score: pass them as the first argument")
     from genbench.evaluation.engine import evaluate
-    from genbench.inputs import open_source
 
-    spec = read_changes(changes, {"metrics": metrics, "extractor": extractor})
+    promised = None if callable(generated) or callable(reference) else n
+    flags = {"metrics": metrics, "extractor": extractor, "n": promised}
+    spec = read_changes(changes, flags)
     wanted = jobs(spec, {"": Path(weights)} if weights is not None else {})
-
-    def source(images: Any, name: str) -> Any:
-        from genbench.inputs import from_tensors
-
-        if images is None:
-            return None
-        if isinstance(images, str | Path):
-            return open_source(
-                str(images), resize=spec.resize, on_error=spec.on_error, alpha=spec.alpha
-            )
-        return from_tensors(images, name=name, n=n, value_range=value_range)
-
-    found = evaluate(
-        source(generated, "generated"), source(reference, "reference"), wanted, spec, device=device
+    made, real = (
+        _source(images, name, spec, n, value_range)
+        for images, name in ((generated, "generated"), (reference, "reference"))
     )
+    found = evaluate(made, real, wanted, spec, device=device)
     assert found is not None
     return found
+
+
+def _source(
+    images: Any, name: str, spec: EvalSpec, n: int | None, value_range: tuple[float, float]
+) -> Any:
+    from genbench.inputs import from_tensors, open_source
+
+    if images is None:
+        return None
+    if isinstance(images, str | os.PathLike):
+        return open_source(
+            os.fspath(images), resize=spec.resize, on_error=spec.on_error, alpha=spec.alpha
+        )
+    asked = n if callable(images) else None
+    return from_tensors(images, name=name, n=asked, value_range=value_range)

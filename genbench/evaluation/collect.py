@@ -1,5 +1,6 @@
 """One pass over a source: every network sees every batch once, and only what is needed is kept."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,17 @@ from torch import Tensor
 from genbench.features import Extractor, Features
 from genbench.inputs import Batch
 from genbench.metrics import FeatureSet
+from genbench.spec import ConfigError
 
-__all__ = ["Collector", "Matcher"]
+__all__ = ["FAILURES", "Collector", "reason"]
+
+# What a metric or a network raises that cannot be computed of these images; others still can.
+FAILURES = (ConfigError, ValueError, ArithmeticError, MemoryError)
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be computed, as a sentence."""
+    return str(error) or ("not enough memory" if isinstance(error, MemoryError) else repr(error))
 
 
 class Collector:
@@ -26,28 +36,45 @@ class Collector:
         self.extractor, self.total = extractor, total
         self.needs = needs - {"text"}  # text is no answer to an image
         self.done = 0  # images; they come in order
+        self.failed: dict[Any, str] = {}  # needs that cannot be had of these images, and why
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._sums: dict[type[Any], Any] = {}
 
     def add(self, batch: Batch, device: str) -> None:
         """Look at a batch, unless it was looked at before the pass was stopped."""
-        if batch.index[-1] < self.done:
+        wanted = [need for need in self.needs if need not in self.failed]
+        if batch.index[-1] < self.done or not wanted:
             return
-        answer = self.extractor(batch.images.to(device)).cpu()
-        for need in self.needs:
-            array = need if isinstance(need, str) else need.reads
-            rows = _rows(answer, array)
+        try:
+            answer = self.extractor(batch.images.to(device)).cpu()
+        except FAILURES as error:
+            self._fail(wanted, error)
+            return
+        for need in wanted:
+            rows = _rows(answer, need if isinstance(need, str) else need.reads)
             if rows is None:
                 continue  # the metric that needs it says so, by name
-            if isinstance(need, str):
-                if need not in self._arrays:
-                    self._arrays[need] = np.empty((self.total, rows.shape[1]), np.float32)
-                self._arrays[need][batch.index] = rows
-            else:
-                before = self._sums.get(need)
-                sums = need.start(self.total, rows.shape[1]) if before is None else before
-                self._sums[need] = sums.update(rows, batch.index)
+            try:
+                self._take(need, rows, batch)
+            except FAILURES as error:
+                self._fail([need], error)
         self.done = int(batch.index[-1]) + 1
+
+    def _take(self, need: Any, rows: NDArray[np.float32], batch: Batch) -> None:
+        if isinstance(need, str):
+            if need not in self._arrays:
+                self._arrays[need] = np.empty((self.total, rows.shape[1]), np.float32)
+            self._arrays[need][batch.index] = rows
+        else:
+            before = self._sums.get(need)
+            sums = need.start(self.total, rows.shape[1]) if before is None else before
+            self._sums[need] = sums.update(rows, batch.index)
+
+    def _fail(self, needs: Iterable[Any], error: BaseException) -> None:
+        for need in needs:
+            self.failed[need] = reason(error)
+            self._arrays.pop(need, None)
+            self._sums.pop(need, None)
 
     @property
     def gathered(self) -> set[Any]:
@@ -76,31 +103,3 @@ class Collector:
 def _rows(answer: Features, array: str) -> NDArray[np.float32] | None:
     tensor: Tensor | None = getattr(answer, array, None)
     return None if tensor is None else tensor.numpy()
-
-
-class Matcher:
-    """Brings images of two sources together that belong to each other, whenever they come.
-
-    Args:
-        partner: For each image of the first source, its partner in the second, int64 (N,).
-    """
-
-    def __init__(self, partner: NDArray[np.int64]) -> None:
-        self._first = {int(other): i for i, other in enumerate(partner)}
-        self._made: dict[int, Tensor] = {}
-        self._real: dict[int, Tensor] = {}
-
-    def add_made(self, batch: Batch) -> None:
-        """Images of the first source."""
-        self._made |= dict(zip(batch.index.tolist(), batch.images, strict=True))
-
-    def add_real(self, batch: Batch) -> None:
-        """Images of the second source."""
-        rows = zip(batch.index.tolist(), batch.images, strict=True)
-        self._real |= {self._first[i]: image for i, image in rows if i in self._first}
-
-    def ready(self) -> tuple[NDArray[np.int64], list[Tensor], list[Tensor]]:
-        """The pairs that are complete by now: positions in the first source, and both images."""
-        index = sorted(self._made.keys() & self._real.keys())
-        made, real = [self._made.pop(i) for i in index], [self._real.pop(i) for i in index]
-        return np.array(index, np.int64), made, real

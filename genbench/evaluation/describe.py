@@ -1,29 +1,22 @@
 """What a result says of the images, the networks and the metrics that went into it."""
 
-from contextlib import suppress
 from pathlib import Path
 
-from genbench import data
 from genbench.evaluation.reference import Origin
 from genbench.evaluation.request import Job
 from genbench.evaluation.result import Network, Side
 from genbench.features import Extractor
 from genbench.inputs import Source
-from genbench.spec import ConfigError
+from genbench.metrics import PairMetric
+from genbench.spec import MetricSpec
 
-__all__ = ["full_name", "label", "network", "reference_name", "side", "side_of"]
+__all__ = ["full_name", "label", "metric_spec", "network", "reference_name", "side", "side_of"]
 
 
 def reference_name(source: Source) -> str:
-    """What a reference is called in ids: a dataset's own name, else with a hash of its content.
-
-    Other files under the name of a published dataset are not that dataset.
-    """
-    with suppress(ConfigError):
-        name, _, split = source.name.rpartition(":")
-        published = data.NOT_PUBLISHED not in source.notes
-        if published and split in data.SPLITS and data.parse_id(name).path is None:
-            return source.name
+    """What a reference is called in ids: a dataset's own name, else with a hash of its content."""
+    if source.dataset:
+        return source.dataset
     return f"{Path(source.name).name}-{source.digest[:8]}"
 
 
@@ -36,7 +29,13 @@ def side(source: Source) -> Side:
 
 def side_of(origin: Origin) -> Side:
     """What is said of a reference that came from a statistics file."""
-    return Side(name=origin.name, n=origin.n, digest=origin.digest, source="statistics file")
+    return Side(
+        name=origin.name,
+        n=origin.n,
+        digest=origin.digest,
+        notes={"prepared": origin.prepared} if origin.prepared else {},
+        source="statistics file",
+    )
 
 
 def full_name(extractor: Extractor) -> str:
@@ -52,6 +51,32 @@ def network(extractor: Extractor) -> Network:
         official=extractor.official,
         dim=extractor.dim,
         settings=extractor.settings,
+    )
+
+
+def metric_spec(job: Job, extractor: Extractor | None, reference: str, n: int) -> MetricSpec:
+    """What a number stands for: its metric, network, reference and number of images."""
+    if isinstance(job.metric, PairMetric) or extractor is None:
+        named = getattr(job.metric, "weights", None)
+        weights = named(job.options) if named else ""
+        return MetricSpec(
+            name=job.name,
+            extractor=weights or "pixels",
+            reference=reference,
+            n=n,
+            options=job.metric.changed(job.options),
+        )
+    notes = [] if extractor.official else [f"weights={extractor.sha256[:8]}"]
+    notes += [v for k, v in extractor.settings.items() if k == "dtype"]
+    return MetricSpec(
+        name=job.name,
+        extractor=extractor.name,
+        protocol=extractor.protocol,
+        reference=reference if job.metric.reference else "",
+        n=n,
+        weights=extractor.sha256,
+        options=job.metric.changed(job.options),
+        notes=tuple(notes),
     )
 
 

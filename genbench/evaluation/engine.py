@@ -2,37 +2,31 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import numpy as np
-import torch
+from typing import Literal, cast
 
 from genbench import features
 from genbench.environment import environment
 from genbench.evaluation import describe, guards
-from genbench.evaluation.collect import Collector, Matcher
+from genbench.evaluation.collect import FAILURES, Collector, reason
+from genbench.evaluation.kept import Known, Told
+from genbench.evaluation.looking import Looking
+from genbench.evaluation.pairwise import Comparing
 from genbench.evaluation.partial import Partial
-from genbench.evaluation.reference import (
-    Origin,
+from genbench.evaluation.reference import cache, cached, keep, origin
+from genbench.evaluation.request import EvalSpec, Job
+from genbench.evaluation.result import Evaluation
+from genbench.evaluation.stats_file import (
     Stats,
-    cache,
-    cached,
     check_origin,
     check_stats,
-    keep,
-    origin,
+    declared,
     read_stats,
     write_stats,
 )
-from genbench.evaluation.request import EvalSpec, Job
-from genbench.evaluation.result import Evaluation
-from genbench.features import Extractor, TextExtractor
-from genbench.inputs import GREY, Batch, Source, captions, pairs
-from genbench.metrics import FeatureSet, Metric, PairMetric
-from genbench.metrics.pairs import pair_score
+from genbench.inputs import GREY, Batch, Source, captions
+from genbench.metrics import Metric, PairMetric
 from genbench.metrics.shared import prepare
 from genbench.runtime import Progress
 from genbench.spec import ConfigError, MetricSpec
@@ -79,10 +73,11 @@ def evaluate(
 
     Raises:
         ConfigError: Input that cannot be scored as asked; where that can be told at once, it is
-            told before any network runs.
+            told before any network runs. Where other metrics can be computed, one that cannot is
+            told in the result.
         WeightsError: Weights that are missing or wrong.
     """
-    stats = None if load_stats is None else read_stats(load_stats)
+    stats = None if load_stats is None else read_stats(load_stats, declared(wanted, spec))
     guards.check(made, real, None if stats is None else stats.of, wanted, spec)
     said: list[str] = []
     run = _Run(made, real, wanted, spec, device, store or cache(said.append), said)
@@ -92,18 +87,6 @@ def evaluate(
     if save_stats is not None:
         run.save(save_stats)
     return None if made is None else run.result()
-
-
-@dataclass
-class _Network:
-    """One extractor, what metrics need through it, and what came of it."""
-
-    extractor: Extractor
-    made_needs: set[Any] = field(default_factory=set)
-    real_needs: set[Any] = field(default_factory=set)
-    of: Origin | None = None
-    made: FeatureSet | None = None
-    real: FeatureSet | None = None
 
 
 class _Run:
@@ -125,7 +108,7 @@ class _Run:
         self.pair_jobs = [job for job in wanted if isinstance(job.metric, PairMetric)]
         self.wanted, self.seconds = list(wanted), dict[str, float]()
         self.reference = "" if real is None else describe.reference_name(real)
-        self.networks: dict[features.Request, _Network] = {}
+        self.networks: dict[features.Request, Looking] = {}
         for job in self.set_jobs:
             network = self._network(job)
             guards.check_network(job, network.extractor)
@@ -135,13 +118,14 @@ class _Run:
             for network in self.networks.values():
                 network.of = origin(real, self.reference, network.extractor)
         self.partial: dict[tuple[_Name, features.Request], Partial] = {}
-        self.pair_values: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+        self.comparing: Comparing | None = None
+        self.shapes: dict[_Name, tuple[int, int, int]] = {}
 
-    def _network(self, job: Job) -> _Network:
+    def _network(self, job: Job) -> Looking:
         request = job.extractor
         assert request is not None
         if request not in self.networks:
-            self.networks[request] = _Network(features.load(request).to(self.device))
+            self.networks[request] = Looking(features.load(request).to(self.device))
         return self.networks[request]
 
     # --- the reference, where it is known already ------------------------------------------------
@@ -162,6 +146,7 @@ class _Run:
         if network.of is not None:  # the images are named too: they must be the same
             check_origin(path, stats.of, network.of.model_dump(exclude={"name"}))
         network.of, network.real, self.reference = stats.of, stats.known, stats.of.name
+        network.expect(stats.known.told)
 
     def save(self, path: Path) -> None:
         """Save what is known of the reference.
@@ -175,6 +160,8 @@ class _Run:
                 f"--save-stats {path} needs a reference, and metrics of one extractor that "
                 "compare with it"
             )
+        for why in known[0].failed.values():
+            raise ConfigError(f"statistics for {path} cannot be computed: {why}")
         write_stats(path, known[0].of, known[0].real, known[0].real_needs)
 
     # --- one pass --------------------------------------------------------------------------------
@@ -191,26 +178,48 @@ class _Run:
         sides: list[_Name] = ["real"] if collectors["real"] or self.pair_jobs else []
         sides += ["made"] if self.sources["made"] is not None else []
         total = sum(source.n for side in sides if (source := self.sources[side]) is not None)
-        matcher = self._matcher()
-        seen = {"made": 0, "real": 0}
+        made, real = self.sources["made"], self.sources["real"]
+        if self.pair_jobs and made is not None and real is not None:
+            self.comparing = Comparing(self.pair_jobs, made, real)
+        seen = 0
         for side, batch in self._batches(sides):
-            for request, collector in collectors[side].items():
-                before = collector.done
-                collector.add(batch, self.device)
-                self.partial[side, request].mark(before)
-            if matcher is not None:
-                self._compare(matcher, side, batch)
-            seen[side] += len(batch.index)
-            if side == "real" and seen[side] == getattr(self.sources[side], "n", 0):
-                self._keep_reference(collectors["real"])
-            done, spent = sum(seen.values()), time.perf_counter() - begin
-            rate = done / spent
+            if batch is None:
+                if side == "real":
+                    self._keep_reference(collectors["real"])
+                continue
+            self._show(side, batch, collectors[side])
+            seen += len(batch.index)
+            spent = time.perf_counter() - begin
+            rate = seen / spent
             word = "generated" if side == "made" else "reference"
-            progress(Progress("features", done / total, rate, (total - done) / rate, word))
+            progress(Progress("features", seen / total, rate, (total - seen) / rate, word))
         for request, collector in collectors["made"].items():
             self.partial["made", request].finish()
-            self.networks[request].made = collector.known(self._text(request, texts))
+            self.networks[request].made = collector.known(
+                self.networks[request].text(texts, self.said)
+            )
         self.seconds["features"] = time.perf_counter() - begin
+
+    def _show(
+        self, side: _Name, batch: Batch, collectors: dict[features.Request, Collector]
+    ) -> None:
+        """One batch, to all that look at its side."""
+        self.shapes.setdefault(side, cast(tuple[int, int, int], tuple(batch.images.shape[1:])))
+        for request, collector in collectors.items():
+            before = collector.done
+            collector.add(batch, self.device)
+            self.networks[request].failed |= collector.failed
+            self.partial[side, request].mark(before)
+        if self.comparing is not None:
+            self.comparing.add(side, batch)
+        if all(self._failed(job) for job in self.wanted):
+            raise ConfigError(self._failed(self.wanted[0]))
+
+    def _failed(self, job: Job) -> str:
+        """Why a metric cannot be computed, "" where it still can."""
+        if isinstance(job.metric, PairMetric):
+            return "" if self.comparing is None else self.comparing.failed.get(job, "")
+        return self._network(job).failed_for(job.metric)
 
     def _collectors(self) -> dict[_Name, dict[features.Request, Collector]]:
         """One for each network and side that has to be looked at."""
@@ -222,7 +231,9 @@ class _Run:
             if not network.real_needs or network.real is not None or network.of is None:
                 continue
             network.real = cached(self.store, network.of, network.real_needs)
-            if network.real is None and real is not None:
+            if network.real is not None:
+                network.expect(network.real.told)
+            elif real is not None:
                 found["real"][request] = Collector(network.extractor, network.real_needs, real.n)
         for side, collectors in found.items():
             source = self.sources[side]
@@ -233,8 +244,11 @@ class _Run:
                 self.partial[side, request] = partial
         return found
 
-    def _batches(self, sides: list[_Name]) -> Iterator[tuple[_Name, Batch]]:
-        """The reference first, so that it is kept early; in turn where pairs are compared."""
+    def _batches(self, sides: list[_Name]) -> Iterator[tuple[_Name, Batch | None]]:
+        """The reference first, so that it is kept early; in turn where pairs are compared.
+
+        None ends a side.
+        """
         streams = {
             side: source.batches(self.spec.batch)
             for side in sides
@@ -243,20 +257,23 @@ class _Run:
         if not self.pair_jobs:
             for side, stream in streams.items():
                 yield from ((side, batch) for batch in stream)
+                yield side, None
         while self.pair_jobs and streams:
             for side in list(streams):
                 batch = next(streams[side], None)
                 if batch is None:
                     del streams[side]
-                else:
-                    yield side, batch
+                yield side, batch
 
     def _keep_reference(self, collectors: dict[features.Request, Collector]) -> None:
+        real = self.sources["real"]
+        assert real is not None
+        told = Told(shape=self.shapes["real"], warnings=tuple(real.warnings))
         for request, collector in collectors.items():
             network = self.networks[request]
-            network.real = collector.known()
+            network.real = Known(collector.known(), told)
             assert network.of is not None
-            keep(self.store, network.of, network.real, network.real_needs)
+            keep(self.store, network.of, network.real, network.real_needs & collector.gathered)
             self.partial["real", request].drop()
 
     def _captions(self) -> list[str]:
@@ -267,44 +284,6 @@ class _Run:
             return []
         return captions.read(path, made.keys, made.n)
 
-    def _text(self, request: features.Request, texts: list[str]) -> Any:
-        """Features of the captions, where a metric reads them."""
-        network = self.networks[request]
-        if "text" not in network.made_needs:
-            return None
-        encoder = cast(TextExtractor, network.extractor)  # see `guards.check_network`
-        cut = encoder.too_long(texts)
-        if cut:
-            self.said.append(
-                f"{len(cut):,} captions are longer than {encoder.name} reads and were cut, the "
-                f"first one: {texts[cut[0]][:60]!r}"
-            )
-        return encoder.text(texts)
-
-    # --- pairs -----------------------------------------------------------------------------------
-
-    def _matcher(self) -> Matcher | None:
-        made, real = self.sources["made"], self.sources["real"]
-        if not self.pair_jobs or made is None or real is None:
-            return None
-        self.pair_values = [np.full(made.n, np.nan) for _ in self.pair_jobs]
-        return Matcher(pairs(made, real))
-
-    def _compare(self, matcher: Matcher, side: _Name, batch: Batch) -> None:
-        matcher.add_made(batch) if side == "made" else matcher.add_real(batch)
-        index, made, real = matcher.ready()
-        if len(index) == 0:
-            return
-        if made[0].shape != real[0].shape:
-            raise ConfigError(
-                f"pairs need images of one shape: generated {tuple(made[0].shape)}, reference "
-                f"{tuple(real[0].shape)}; bring both to one size with resize=SIZE"
-            )
-        both = torch.stack(made), torch.stack(real)
-        for values, job in zip(self.pair_values, self.pair_jobs, strict=True):
-            assert isinstance(job.metric, PairMetric)
-            values[index] = job.metric.values(*both, job.options)
-
     # --- scores ----------------------------------------------------------------------------------
 
     def result(self) -> Evaluation:
@@ -313,8 +292,7 @@ class _Run:
         assert made is not None
         begin = time.perf_counter()
         specs = {job: self._spec(job, made.n) for job in self.wanted}
-        self._share()
-        scores = {specs[job].id: self._score(job) for job in self.wanted}
+        scores, failed = self._scores()
         self.seconds["score"] = time.perf_counter() - begin
         for partial in self.partial.values():
             partial.drop()
@@ -325,7 +303,8 @@ class _Run:
         if real is not None:
             reference = describe.side(real)
         return Evaluation(
-            scores=scores,
+            scores={specs[job].id: score for job, score in scores.items()},
+            failed={specs[job].id: why for job, why in failed.items()},
             metrics={spec.id: spec for spec in specs.values()},
             labels={specs[job].id: describe.label(job) for job in self.wanted},
             generated=describe.side(made),
@@ -336,59 +315,67 @@ class _Run:
             environment=environment(self.device, self.spec.batch, hashes),
         )
 
+    def _scores(self) -> tuple[dict[Job, Score], dict[Job, str]]:
+        """What can be computed, and why the rest cannot.
+
+        Raises:
+            ConfigError: Where nothing can.
+        """
+        scores: dict[Job, Score] = {}
+        failed = {job: why for job in self.wanted if (why := self._failed(job))}
+        with suppress(*FAILURES):  # each metric then makes its own products, and says why
+            self._share()
+        for job in self.wanted:
+            if job in failed:
+                continue
+            try:
+                scores[job] = self._score(job)
+            except FAILURES as error:
+                failed[job] = reason(error)
+        if not scores:
+            raise ConfigError(next(iter(failed.values())))
+        return scores, failed
+
     def _share(self) -> None:
         """Let metrics of one network that read the same products of features make them once."""
         for request, network in self.networks.items():
             mine = {j.metric.name: j.options for j in self.set_jobs if j.extractor == request}
             if network.made is not None and network.real is not None:
-                prepare(network.made, network.real, mine)
+                prepare(network.made, network.real.features, mine)
 
     def _score(self, job: Job) -> Score:
         if isinstance(job.metric, PairMetric):
-            values = self.pair_values[self.pair_jobs.index(job)]
-            return pair_score(values, cap=getattr(job.options, "cap", None))
+            assert self.comparing is not None
+            return self.comparing.score(job)
         network = self._network(job)
         assert network.made is not None
-        return job.metric(network.made, network.real, job.options)
+        real = None if network.real is None else network.real.features
+        return job.metric(network.made, real, job.options)
 
     def _spec(self, job: Job, n: int) -> MetricSpec:
-        if isinstance(job.metric, PairMetric):
-            weights = job.metric.weights(job.options) if job.metric.weights else ""
-            return MetricSpec(
-                name=job.name,
-                extractor=weights or "pixels",
-                reference=self.reference,
-                n=n,
-                options=job.metric.changed(job.options),
-            )
-        extractor = self._network(job).extractor
-        notes = [] if extractor.official else [f"weights={extractor.sha256[:8]}"]
-        notes += [v for k, v in extractor.settings.items() if k == "dtype"]
-        return MetricSpec(
-            name=job.name,
-            extractor=extractor.name,
-            protocol=extractor.protocol,
-            reference=self.reference if job.metric.reference else "",
-            n=n,
-            weights=extractor.sha256,
-            options=job.metric.changed(job.options),
-            notes=tuple(notes),
-        )
-
-    def _grey_is_fine(self) -> bool:
-        """Whether every network is made for grey images, as the shipped ones are."""
-        shipped = [r.name for r in self.networks if r.name in features.names()]
-        grey = [name for name in shipped if features.card(name)["module"].endswith(".convnet")]
-        return len(grey) == len(self.networks)
+        extractor = None if job.extractor is None else self._network(job).extractor
+        return describe.metric_spec(job, extractor, self.reference, n)
 
     def _warnings(self) -> Iterator[str]:
-        sources = [source for source in self.sources.values() if source is not None]
-        for warning in chain.from_iterable(source.warnings for source in sources):
-            if not (warning.startswith(GREY) and self._grey_is_fine()):
-                yield warning
-        yield from self.said
+        """Each once, with the side that it is of."""
+        said: dict[str, None] = {}
+        for side, word in _WORDS.items():
+            source = self.sources[side]
+            mine = [] if source is None else list(source.warnings)
+            name = self.reference if source is None else source.name
+            if side == "real":
+                known = [n.real.told.warnings for n in self.networks.values() if n.real]
+                mine += [warning for warnings in known for warning in warnings]
+            for warning in mine:
+                if not (warning.startswith(GREY) and guards.grey_is_fine(self.networks)):
+                    said[f"{word} {name}: {warning.removeprefix(f'{name}: ')}"] = None
+        yield from said
+        yield from dict.fromkeys(self.said)
         yield from guards.warnings(self.sources["made"], self.sources["real"])
         for job in self.set_jobs:
             network = self._network(job)
-            if network.made is not None and network.real is not None:
-                yield from guards.few_images(job, network.made, network.real)
+            if network.made is not None and network.real is not None and not self._failed(job):
+                yield from guards.few_images(job, network.made, network.real.features)
+
+
+_WORDS: dict[_Name, str] = {"made": "generated images", "real": "reference"}

@@ -1,7 +1,8 @@
 """What goes wrong again and again when images are scored, told before or beside the number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from genbench import features
 from genbench.evaluation.reference import Origin
 from genbench.evaluation.request import EvalSpec, Job
 from genbench.features import Extractor
@@ -10,7 +11,7 @@ from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.frechet import FrechetSums, Moments, frechet_distance, gaussian
 from genbench.spec import ConfigError
 
-__all__ = ["check", "check_network", "few_images", "small_sample_bias", "warnings"]
+__all__ = ["check", "check_network", "few_images", "grey_is_fine", "small_sample_bias", "warnings"]
 
 _ENOUGH = 5  # images for each feature, below which a Frechet distance is clearly biased
 
@@ -95,6 +96,18 @@ def check_network(job: Job, extractor: Extractor) -> None:
             f"metric {job.name!r} needs class probabilities, which {extractor.name} does not "
             "give; choose another extractor, e.g. is@inception"
         )
+
+
+def grey_is_fine(requests: Iterable[features.Request]) -> bool:
+    """Whether every network is made for grey images, as the pixels and shipped ones are."""
+    return all(
+        request.name == "pixels"
+        or (
+            request.name in features.names()
+            and features.card(request.name)["module"].endswith(".convnet")
+        )
+        for request in requests
+    )
 
 
 def warnings(made: Source | None, real: Source | None) -> Iterator[str]:

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from genbench.evaluation.collect import Collector
-from genbench.evaluation.reference import Origin, pack, unpack
+from genbench.evaluation.kept import pack, unpack
+from genbench.evaluation.reference import Origin
 from genbench.spec import content_key
 from genbench.store import Store
 

@@ -44,6 +44,7 @@ class Evaluation(_Frozen):
 
     Attributes:
         scores: By metric id.
+        failed: Why a metric could not be computed, by its id; the others were.
         metrics: What each id stands for.
         labels: What tables print for each id.
         generated: The images that were scored.
@@ -55,6 +56,7 @@ class Evaluation(_Frozen):
     """
 
     scores: dict[str, Score]
+    failed: dict[str, str] = {}
     metrics: dict[str, MetricSpec]
     labels: dict[str, str]
     generated: Side

@@ -8,7 +8,14 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Extractor", "Features", "TextExtractor", "WeightsError", "check_images"]
+__all__ = [
+    "Extractor",
+    "Features",
+    "ShapedExtractor",
+    "TextExtractor",
+    "WeightsError",
+    "check_images",
+]
 
 
 class WeightsError(RuntimeError):
@@ -76,6 +83,14 @@ class TextExtractor(Extractor, Protocol):
 
     def too_long(self, captions: Sequence[str]) -> list[int]:
         """Positions of the captions that the network reads only in part."""
+        ...
+
+
+class ShapedExtractor(Extractor, Protocol):
+    """An extractor whose answers compare only between images of one shape."""
+
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        """Refuse images of another shape (C, H, W) from now on."""
         ...
 
 

@@ -54,6 +54,10 @@ class PixelExtractor:
         self._shape, self.dim = shape, images[0].numel()
         return Features(images.to(torch.float32).div_(127.5).sub_(1).flatten(1))
 
+    def expect(self, shape: tuple[int, int, int]) -> None:
+        """Refuse images of another shape (C, H, W) than the other side's, which is not shown."""
+        self._shape = shape
+
     def to(self, device: torch.device | str) -> Self:
         """Nothing has to move."""
         return self

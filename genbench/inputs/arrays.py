@@ -51,6 +51,7 @@ class Arrays:
     """
 
     keys: tuple[str, ...] | None = None
+    dataset = ""
 
     def __init__(
         self,

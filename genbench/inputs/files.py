@@ -69,6 +69,7 @@ class Files:
     """
 
     lossy: bool
+    dataset = ""
 
     def __init__(
         self,

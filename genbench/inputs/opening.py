@@ -140,7 +140,9 @@ def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> So
     source.lossy = path is not None and any(
         PurePosixPath(name).suffix.lower() in _LOSSY for name in find(path).names
     )
-    if path is not None:
+    if path is None:
+        source.dataset = "" if data.NOT_PUBLISHED in dataset.notes else text
+    else:
         size = f"@{parsed.size}" if parsed.size else ""
         source.name = f"{path.resolve().name}{size}:{split}"
     return source

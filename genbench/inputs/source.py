@@ -35,6 +35,8 @@ class Source(Protocol):
         name: Short, without a path: "cifar10:test", "samples.npz", "photos".
         n: Number of images, known before they are decoded.
         digest: sha256 of the files' bytes, or of the arrays.
+        dataset: The id of a split that genbench knows by its own name; "" for anybody's images,
+            whatever they are called.
         keys: A name for each image, unique, by which pairs are matched: the path below the folder
             without its suffix. None where images have no names; pairs then go by position.
         lossy: Whether the images come from lossy files, such as JPEG.
@@ -45,6 +47,7 @@ class Source(Protocol):
     name: str
     n: int
     digest: str
+    dataset: str
     keys: tuple[str, ...] | None
     lossy: bool
     notes: dict[str, Note]

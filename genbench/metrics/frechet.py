@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genbench.metrics.gaussian import Reference, frechet_distance, sandwich
-from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, checked, fixed_order
 from genbench.metrics.moments import LARGEST, Moments, check
 from genbench.stats import Score, delete_group_jackknife, student_score
 
@@ -103,15 +103,19 @@ class FrechetSums:
         return type(self)(self.total, parts, rows, self.seen | other.seen)
 
     @property
+    def n(self) -> int:
+        """Samples seen so far."""
+        return sum(part.n for part in self.parts)
+
+    @property
     def moments(self) -> Moments:
         """Of all samples.
 
         Raises:
             ValueError: While samples are missing.
         """
-        n = sum(part.n for part in self.parts)
-        if n != self.total:
-            raise ValueError(f"saw {n} of {self.total} samples")
+        if self.n != self.total:
+            raise ValueError(f"saw {self.n} of {self.total} samples")
         return sum(self.parts[1:], self.parts[0])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -127,11 +131,13 @@ class FrechetSums:
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The sums that `arrays` gave these."""
-        each = zip(*(arrays[name] for name in ("n", "mean", "packed")), strict=True)
+        """The sums that `arrays` gave these; for errors see `Moments.restore`."""
+        shapes = {"n": (None,), "mean": (None, None), "packed": (None, None)}
+        each = zip(*(checked(arrays, name, shape) for name, shape in shapes.items()), strict=True)
         parts = [Moments.restore({"n": n, "mean": m, "packed": p}) for n, m, p in each]
-        rows, seen = np.array(arrays["rows"]), np.array(arrays["seen"], np.bool_)
-        return cls(int(arrays["total"]), parts, rows, seen)
+        rows = np.array(checked(arrays, "rows", (None, len(parts[0].mean))))
+        seen = np.array(checked(arrays, "seen", (len(rows),)), np.bool_)
+        return cls(int(checked(arrays, "total", ())), parts, rows, seen)
 
 
 def grouped_moments(features: Any, groups: int) -> list[Moments]:

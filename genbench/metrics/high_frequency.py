@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.metrics.metric import FeatureSet, Metric, NoOptions
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, checked
 from genbench.metrics.moments import blocks
 from genbench.spec import ConfigError
 from genbench.stats import Score, student_score
@@ -107,9 +107,12 @@ class EdgeSums:
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The sums that `arrays` gave these."""
-        total, width, n = (int(arrays[name]) for name in ("total", "width", "n"))
-        return cls(total, width, n, float(arrays["mean"]), float(arrays["scatter"]))
+        """The sums that `arrays` gave these; for errors see `Sums.restore`."""
+        total, width, n = (int(checked(arrays, name, ())) for name in ("total", "width", "n"))
+        mean, scatter = (float(checked(arrays, name, ())) for name in ("mean", "scatter"))
+        if not 0 <= n <= total or min(mean, scatter) < 0:
+            raise ValueError(f"energies of {n} of {total} images: {mean:g}, scatter {scatter:g}")
+        return cls(total, width, n, mean, scatter)
 
     def check(self) -> None:
         """Raise ValueError while images are missing."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.metrics.metric import FeatureSet, Metric, NoOptions, fixed_order
+from genbench.metrics.metric import FeatureSet, Metric, NoOptions, checked, fixed_order
 from genbench.metrics.moments import blocks
 from genbench.spec import ConfigError
 from genbench.stats import Score, mean_interval
@@ -103,10 +103,16 @@ class SplitSums:
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The sums that `arrays` gave these."""
-        count = np.array(arrays["count"], np.int64)
-        probs, entropy = (np.array(arrays[name], np.float64) for name in ("probs", "entropy"))
-        return cls(int(arrays["total"]), count, probs, entropy)
+        """The sums that `arrays` gave these; for errors see `Sums.restore`."""
+        count = np.array(checked(arrays, "count", (None,)), np.int64)
+        probs = np.array(checked(arrays, "probs", (len(count), None)), np.float64)
+        entropy = np.array(checked(arrays, "entropy", (len(count),)), np.float64)
+        return cls(int(checked(arrays, "total", ())), count, probs, entropy)
+
+    @property
+    def n(self) -> int:
+        """Samples seen so far."""
+        return int(self.count.sum())
 
     @property
     def scores(self) -> list[float]:
@@ -117,8 +123,8 @@ class SplitSums:
         """
         from scipy.special import xlogy
 
-        if self.count.sum() != self.total:
-            raise ValueError(f"saw {self.count.sum()} of {self.total} samples")
+        if self.n != self.total:
+            raise ValueError(f"saw {self.n} of {self.total} samples")
         q = self.probs / self.count[:, None]
         # mean_i sum_c p_ic log q_c = sum_c q_c log q_c, so no second look at the samples
         divergence = self.entropy / self.count - xlogy(q, q).sum(1)

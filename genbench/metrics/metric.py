@@ -23,6 +23,7 @@ __all__ = [
     "PairMetric",
     "Sums",
     "as_float64",
+    "checked",
     "fixed_order",
     "options_changed",
 ]
@@ -63,7 +64,17 @@ class Sums(Protocol):
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The statistic that `arrays` gave these."""
+        """The statistic that `arrays` gave these.
+
+        Raises:
+            ValueError: For arrays that no such statistic has.
+            LookupError: For one that is missing.
+        """
+        ...
+
+    @property
+    def n(self) -> int:
+        """Samples seen so far."""
         ...
 
 
@@ -120,6 +131,11 @@ class FeatureSet:
     def probs(self) -> Any:
         """Class probabilities of shape (N, K)."""
         return self.array("probs")
+
+    def numbers(self) -> dict[str, int]:
+        """How many images each array and each statistic at hand is of, by its name."""
+        of = {name: len(array) for name, array in self._arrays.items()}
+        return of | {kind.__name__: sums.n for kind, sums in self._sums.items()}
 
     def sums(self, kind: type[S]) -> S:
         """A statistic of the whole set."""
@@ -295,6 +311,36 @@ def as_float64(rows: Any, what: str) -> NDArray[np.float64]:
     bad = len(array) - int(np.isfinite(array).all(1).sum())
     if bad:
         raise ValueError(f"{what} of {bad} of {len(array)} samples are not finite")
+    return array
+
+
+def checked(
+    arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """One of the arrays of a statistic, of numbers that are finite.
+
+    Args:
+        arrays: By name.
+        name: Which.
+        shape: That it must have; None for any length.
+
+    Raises:
+        ValueError: For another type or shape, and for NaN and infinities.
+        LookupError: For one that is missing.
+    """
+    if name not in arrays:
+        raise LookupError(f"{name!r} is missing")
+    array = np.asarray(arrays[name])
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        said = " x ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name!r} has shape {array.shape}, not {said or '()'}")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name!r} holds {array.dtype}, not numbers")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name!r} holds NaN or infinity")
     return array
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genbench.metrics.metric import as_float64
+from genbench.metrics.metric import as_float64, checked
 
 __all__ = ["LARGEST", "Moments", "SpatialMoments", "blocks", "check"]
 
@@ -48,6 +48,19 @@ class Moments:
         """Moments of features of shape (N, D); for errors see `update`."""
         width = as_float64(features[:0], "features").shape[1]
         return cls.empty(width).update(features)
+
+    @classmethod
+    def given(cls, n: int, mean: Array, cov: Array) -> Self:
+        """Moments of n samples by their mean (D,) and covariance (D, D), with ddof = 1.
+
+        Raises:
+            ValueError: For a covariance that no samples have.
+        """
+        from scipy.linalg import lapack
+
+        packed = lapack.dtrttf(np.asfortranarray(cov * (n - 1.0)), uplo="L")[0]
+        _check_scatter(packed, len(mean))
+        return cls(n, np.array(mean, np.float64), packed)
 
     def update(self, rows: Any, index: NDArray[np.int64] | None = None) -> Self:
         """These samples too, of shape (B, D); changes and returns itself.
@@ -151,9 +164,38 @@ class Moments:
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The moments that `arrays` gave these."""
-        mean, packed = (np.array(arrays[name], np.float64) for name in ("mean", "packed"))
-        return cls(int(arrays["n"]), mean, packed)
+        """The moments that `arrays` gave these.
+
+        Raises:
+            ValueError: For arrays that are the moments of no set.
+            LookupError: For one that is missing.
+        """
+        n = int(checked(arrays, "n", ()))
+        mean = np.array(checked(arrays, "mean", (None,)), np.float64)
+        dim = len(mean)
+        packed = np.array(checked(arrays, "packed", (dim * (dim + 1) // 2,)), np.float64)
+        if n < 0 or dim == 0:
+            raise ValueError(f"moments of {n} samples with {dim} features")
+        _check_scatter(packed, dim)
+        return cls(n, mean, packed)
+
+
+def _check_scatter(packed: Array, dim: int) -> None:
+    """Raise ValueError where s_ii < 0 or s_ij^2 > s_ii s_jj, which no samples have."""
+    from scipy.linalg import lapack
+
+    lower = lapack.dtfttr(dim, packed, uplo="L")[0]
+    diagonal = np.diagonal(lower)
+    if diagonal.min() < 0:
+        raise ValueError("'packed' has negative variances")
+    spread = np.sqrt(diagonal)
+    for column in range(dim):
+        most = spread[column:] * (spread[column] * _ROUNDING)
+        if (np.abs(lower[column:, column]) > most).any():
+            raise ValueError("'packed' has covariances above what the variances allow")
+
+
+_ROUNDING = 1 + 1e-6  # of a covariance of features that are multiples of each other
 
 
 class SpatialMoments(Moments):

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
+_LONGEST = 1000  # characters of a reason
+
 
 def render(found: "Evaluation") -> str:
     """Plain text for a terminal."""
@@ -22,6 +24,8 @@ def render(found: "Evaluation") -> str:
         value = measured(score.value, score.ci95)
         n = f"{score.n:,}"
         rows.append([found.labels[name], value, interval, spread, n, score.method or "–"])
+    for name in found.failed:
+        rows.append([found.labels[name], "failed", "–", "–", f"{found.generated.n:,}", "–"])
     headers = ["metric", "value", "95 % interval", "spread", "images", "interval over"]
     if all(row[3] == "–" for row in rows):  # only means over splits or subsets have one
         rows = [[*row[:3], *row[4:]] for row in rows]
@@ -38,6 +42,8 @@ def _notes(found: "Evaluation") -> list[str]:
         own = "" if network.official else ", not known to genbench"
         settings = "".join(f", {v if k == 'dtype' else k}" for k, v in network.settings.items())
         notes.append(f"{clean(name)}: weights {network.sha256[:12]}{own}{settings}")
+    for name, why in found.failed.items():
+        notes.append(f"{found.labels[name]} failed: {clean(why, _LONGEST)}")
     return [*notes, "ids:", *(f"  {clean(name)}" for name in found.scores)]
 
 

@@ -6,25 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from both_sides import digits, run
 
 from genbench import data, evaluation, features, metrics
-from genbench.evaluation import EvalSpec, evaluate, jobs, partial, read_changes
+from genbench.evaluation import EvalSpec, evaluate, jobs, partial
 from genbench.evaluation.describe import reference_name
 from genbench.inputs import from_tensors, open_source
 from genbench.metrics import FeatureSet
 from genbench.spec import ConfigError
 from genbench.store import Store, StoreError
-
-SETS = ("fd", "is", "kid", "prdc")
-
-
-def run(made, real, changes=(), store=None, **flags):
-    spec = read_changes(list(changes), {"extractor": "digits-cnn", "metrics": SETS, **flags})
-    return evaluate(made, real, jobs(spec), spec, store=store)
-
-
-def digits(split: str, n: int | None = None):
-    return from_tensors(data.load("digits", split).images[:n], name=split)
 
 
 def test_scores_are_those_of_the_metrics_alone():
@@ -172,7 +162,7 @@ class Stopping:
             yield batch
 
 
-_SOURCE = ("name", "n", "digest", "keys", "lossy", "notes", "warnings")
+_SOURCE = ("name", "n", "digest", "dataset", "keys", "lossy", "notes", "warnings")
 
 
 @pytest.mark.parametrize("side", ["made", "real"])
@@ -197,62 +187,6 @@ def test_a_pass_that_was_stopped_goes_on_and_ends_in_the_same_bits(
     twice = sum(int(n) for n in seen.read_text().split()) - whole
     assert twice < 100 + 30 + 10  # since the last point that was saved, and the probes again
     assert not list((tmp_path / "b" / "artifacts" / "partial").glob("*.safetensors"))
-
-
-# --- statistics files ----------------------------------------------------------------------------
-
-
-def saved(tmp_path: Path, **flags) -> Path:
-    path = tmp_path / "real.stats"
-    spec = EvalSpec(**{"extractor": "digits-cnn", "metrics": SETS, **flags})
-    assert evaluate(None, digits("train"), jobs(spec), spec, save_stats=path) is None
-    return path
-
-
-def with_stats(path: Path, real=None, **flags):
-    spec = EvalSpec(**{"extractor": "digits-cnn", "metrics": ("fd", "prdc"), **flags})
-    return evaluate(digits("test"), real, jobs(spec), spec, load_stats=path)
-
-
-def test_a_statistics_file_stands_in_for_the_reference(tmp_path):
-    found = with_stats(saved(tmp_path))
-    usual = run(digits("test"), digits("train"), metrics=("fd", "prdc"))
-    assert found.scores.keys() == usual.scores.keys()
-    for name, score in usual.scores.items():
-        assert found.scores[name].value == pytest.approx(score.value, rel=1e-9)
-    assert found.reference.n == 1437
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ({"extractor": "mnist-cnn"}, "another network: digits-cnn, wanted is mnist-cnn"),
-        ({"reference_n": 1000}, "holds 1,437 reference images, but reference_n=1,000"),
-    ],
-)
-def test_a_statistics_file_of_something_else_is_refused(tmp_path, flags, said):
-    with pytest.raises(ConfigError, match=said):
-        with_stats(saved(tmp_path), **flags)
-
-
-def test_a_statistics_file_of_other_images_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="another images"):
-        with_stats(saved(tmp_path), real=digits("test"))
-
-
-def test_a_statistics_file_that_lacks_something_is_refused(tmp_path):
-    path = saved(tmp_path, metrics=("fd",))
-    with pytest.raises(ConfigError, match="lacks what these metrics need"):
-        with_stats(path)
-
-
-def test_statistics_of_other_programs_are_refused(tmp_path):
-    path = tmp_path / "cifar10.npz"
-    np.savez(path, mu=np.zeros(4), sigma=np.eye(4))
-    with pytest.raises(ConfigError, match="do not say which protocol and how many images"):
-        with_stats(path)
-    with pytest.raises(ConfigError, match="there is no statistics file"):
-        with_stats(tmp_path / "nothing")
 
 
 # --- pairs, text ---------------------------------------------------------------------------------
