@@ -158,7 +158,7 @@ class Scoring:
             return None
         name, split = spec.compared
         loaded = self.dataset(split, name)
-        if "[" not in spec.reference:
+        if not spec.answered:
             return self._features(extractor, loaded.hash, loaded.images.numpy)
         images = task(self.cell.sample.train.task).questions(loaded).images
         return self._features(extractor, content_key([loaded.hash, spec.reference]), images.numpy)

@@ -7,6 +7,7 @@ the record of a run all find each other by the same name, and resuming means run
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from typing import Any, Literal, Self, TypeVar
@@ -123,6 +124,8 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
         yield from _models_in(inner)
 
 
+# of a path in the dataset's name anything may be part, brackets and colons too
+_REFERENCE = re.compile(r"(?P<dataset>.*):(?P<split>[^:\[\]]+)(?:\[(?P<task>.*)\])?", re.DOTALL)
 _KEY = {"of": "key"}  # tells serializers that where a file lies does not matter
 
 
@@ -270,8 +273,14 @@ class MetricSpec(Spec):
     @property
     def compared(self) -> tuple[str, str]:
         """Dataset and split of the reference, without the task; two empty strings for none."""
-        dataset, _, split = self.reference.partition("[")[0].rpartition(":")
-        return dataset, split
+        found = _REFERENCE.fullmatch(self.reference)
+        return (found["dataset"], found["split"]) if found else ("", "")
+
+    @property
+    def answered(self) -> str:
+        """The task whose right answers the reference is, "" for the dataset's own images."""
+        found = _REFERENCE.fullmatch(self.reference)
+        return (found["task"] or "") if found else ""
 
     @property
     def id(self) -> str:

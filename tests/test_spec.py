@@ -91,6 +91,22 @@ def test_metric_ids_name_what_changes_the_value():
     assert MetricSpec(name="is", extractor="e", n=10).id == "is@e/n10"
 
 
+@pytest.mark.parametrize(
+    ("reference", "compared", "answered"),
+    [
+        ("digits:train", ("digits", "train"), ""),
+        ("scenes@16:test[edit:recolour]", ("scenes@16", "test"), "edit:recolour"),
+        ("imagefolder:run[1]@8:train", ("imagefolder:run[1]@8", "train"), ""),
+        ("imagefolder:a:b[c:d]/[e]:test[f:2]", ("imagefolder:a:b[c:d]/[e]", "test"), "f:2"),
+        ("", ("", ""), ""),
+        ("features-1234abcd", ("", ""), ""),
+    ],
+)
+def test_the_reference_of_a_metric_in_its_parts(reference, compared, answered):
+    metric = MetricSpec(name="fd", extractor="e", reference=reference, n=10)
+    assert (metric.compared, metric.answered) == (compared, answered)
+
+
 def test_nearest_and_canonical_json():
     assert nearest("ddmp", ["ddpm", "vae"]) == "did you mean 'ddpm'? valid: ddpm, vae"
     assert nearest("zzz", ["ddpm"]) == "valid: ddpm"

@@ -105,8 +105,7 @@ def _reference(spec: MetricSpec) -> str:
     dataset, split = spec.compared
     if not dataset:
         return spec.reference
-    task = spec.reference.partition("[")[2].removesuffix("]")
-    what = f"right answers of {task}" if task else "real images"
+    what = f"right answers of {spec.answered}" if spec.answered else "real images"
     return f"{split} split of {dataset}, {what}"
 
 

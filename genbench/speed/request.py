@@ -223,7 +223,7 @@ def _of_run(target: str, asked: Grid, changes: list[str]) -> tuple[tuple[Path, .
         )
     train, sample = record.cell.sample.train, record.cell.sample
     scored = record.cell.metrics
-    splits = [m.reference.rpartition(":")[2] for m in scored if m.reference]
+    splits = [m.compared[1] for m in scored if m.reference]
     if train.version != registry.version(train.baseline):
         raise ConfigError(
             f"the code of {train.baseline} changed since {target} was trained; run its suite "
