@@ -14,6 +14,9 @@ D is ProgressiveGAN's with a blur before halving. The loss is the non-saturating
     L_D = softplus(-D(x)) + softplus(D(G(z))) + gamma/2 E ||grad D(x)||^2,
     L_G = softplus(-D(G(z))).
 
+R1 costs as much as the rest of D's step. With `lazy` it is computed in every so many steps, with a
+weight that makes up for the others (StyleGAN2, arXiv 1912.04958, which does so every 16 steps).
+
 The paper grows both networks from 8 pixels on; at up to 32 pixels there is little to gain, so
 that is an option here (`grow`, from the smallest side on, see `baselines/_nn/growing.py`).
 """
@@ -54,7 +57,9 @@ class StyleGAN(api.Baseline[api.Unconditional]):
             mapping_lr: Learning rate of the mapping, as a multiple of `lr`.
             channels: Channels at the side of the images; they double at every halving.
             widest: The most channels that a layer has.
-            gamma: Weight of R1.
+            gamma: Weight of R1; None takes 0.0002 size^2 / batch, as the configuration "auto" of
+                StyleGAN2-ADA (arXiv 2006.06676) does.
+            lazy: Steps from one R1 to the next, which has `lazy` times the weight.
             mixing: Share of the training images with styles of two w.
             grow: Progressive growing, with `growth` and `fade`.
             growth: Share of the budget after which the last resolution enters.
@@ -69,7 +74,8 @@ class StyleGAN(api.Baseline[api.Unconditional]):
         mapping_lr: float = Field(0.01, gt=0)
         channels: int = Field(16, ge=1)
         widest: int = Field(64, ge=1)
-        gamma: float = Field(1.0, ge=0)
+        gamma: float | None = Field(1.0, ge=0)
+        lazy: int = Field(1, ge=1)
         mixing: float = Field(0.9, ge=0, le=1)
         grow: bool = False
         growth: float = Field(0.5, gt=0, lt=1)
@@ -111,15 +117,23 @@ class StyleGAN(api.Baseline[api.Unconditional]):
     def __init__(self, config: Config, data: api.DataSpec) -> None:
         super().__init__(config, data)
         self.config = config
+        rule = 0.0002 * data.size**2 / config.batch
+        self.gamma = rule if config.gamma is None else config.gamma
         self.growth = Growth(data.size, config.growth if config.grow else 0.0, config.fade)
         base, _ = halvings(data.size)
         c = widths(data.size, config.channels, config.widest)
         self.G = Generator(config, data.channels, base, c)
         self.D = Discriminator(data.channels, base, c, config.grow, blurred=True)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.steps: Tensor
 
     def phase(self, progress: float) -> str:
-        """The resolution, and whether it is fading in."""
-        return self.growth.phase(progress)
+        """The resolution, whether it is fading in, and whether R1 is due."""
+        return self.growth.phase(progress) + (" with R1" if self.due() else "")
+
+    def due(self) -> bool:
+        """Whether the next step is one of those with R1."""
+        return int(self.steps) % self.config.lazy == 0
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each network; the mapping's slower rate is in its layers."""
@@ -133,17 +147,23 @@ class StyleGAN(api.Baseline[api.Unconditional]):
         self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
     ) -> dict[str, Tensor]:
         """L_D, then L_G with fresh z, at the resolution that is due."""
+        due = self.due()
+        self.steps += 1
         level, alpha = self.growth.at(update.progress)
         x = tracked(self.growth.reals(x, level, alpha))
         with torch.no_grad():
             fake = self.fakes(noise, level, alpha)
         # real and fake separately: D must not compare real images with fakes
         s = self.D(x, level, alpha)
-        loss_d, penalty = d_loss(s, self.D(fake, level, alpha)), r1(s, x)
-        update("d", loss_d + self.config.gamma * penalty)
-        loss_g = g_loss(self.D(self.fakes(noise, level, alpha), level, alpha))
-        update("g", loss_g)
-        return {"loss_d": loss_d, "loss_g": loss_g, "r1": penalty}
+        loss_d = d_loss(s, self.D(fake, level, alpha))
+        losses = {"loss_d": loss_d}
+        if due:
+            losses["r1"] = r1(s, x)
+            loss_d = loss_d + self.config.lazy * self.gamma * losses["r1"]
+        update("d", loss_d)
+        losses["loss_g"] = g_loss(self.D(self.fakes(noise, level, alpha), level, alpha))
+        update("g", losses["loss_g"])
+        return losses
 
     def fakes(self, noise: api.Noise, level: int, alpha: float) -> Tensor:
         """Images of a level for training, with mixed styles; w_mean follows the first w."""

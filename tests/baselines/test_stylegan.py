@@ -266,15 +266,36 @@ def test_losses_at_zero_logits() -> None:
     assert update.seen["g"] == pytest.approx(math.log(2), abs=1e-6)
 
 
+class Sloped(nn.Module):
+    """A slope of length 3 on images above 0, and none below."""
+
+    p = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, level: int, alpha: float) -> Tensor:
+        return 3 / 16 * x.clamp(min=0).flatten(1).sum(1) + 0 * self.p
+
+
+def test_a_lazy_r1_is_rare_and_as_much_in_the_mean() -> None:
+    m = make(gamma=10.0, lazy=4)
+    m.D = Sloped()
+    penalties, phases = [], []
+    for i in range(8):
+        update = Losses()
+        phases.append(m.phase(0.0))
+        logged = m.step(torch.ones(4, 1, 16, 16), Unconditional(), Noise(i, range(4)), update)
+        penalties.append(update.seen["d"] - logged["loss_d"].item())
+        assert ("r1" in logged) == (i % 4 == 0)
+    assert penalties == pytest.approx(2 * [4 * 10 * 9 / 2, 0, 0, 0], rel=1e-4, abs=1e-4)
+    assert phases == 2 * ["16 with R1", "16", "16", "16"]  # whose FLOPs differ
+
+
+@pytest.mark.parametrize(("size", "batch", "gamma"), [(8, 32, 4e-4), (32, 32, 6.4e-3)])
+def test_the_weight_of_r1_may_follow_size_and_batch(size: int, batch: int, gamma: float) -> None:
+    assert make(size, gamma=None, batch=batch).gamma == pytest.approx(gamma)
+    assert make(size, gamma=0.5, batch=batch).gamma == 0.5
+
+
 def test_r1_is_of_real_images_and_halved() -> None:
-    class Sloped(nn.Module):
-        """A slope of length 3 on images above 0, and none below."""
-
-        p = nn.Parameter(torch.zeros(()))
-
-        def forward(self, x: Tensor, level: int, alpha: float) -> Tensor:
-            return 3 / 16 * x.clamp(min=0).flatten(1).sum(1) + 0 * self.p
-
     m = make(gamma=10.0)
     m.D = Sloped()
     penalties = []
@@ -314,10 +335,12 @@ def test_a_step_in_bfloat16() -> None:
 
 
 def test_growing_is_an_option_and_fades() -> None:
-    assert make().phase(0.0) == "16"
+    assert make().phase(0.0) == "16 with R1"
     m = make(grow=True)
     assert m.D.blurred
-    assert [m.phase(p) for p in (0.0, 0.3, 0.9)] == ["4", "8 fading", "16"]
+    assert [m.phase(p) for p in (0.0, 0.3, 0.9)] == [
+        f"{level} with R1" for level in ("4", "8 fading", "16")
+    ]
     w, noise = images(3, 1, 8).expand(-1, 6, -1), Noise(0, range(3))
     maps = m.maps(noise, 2)
     old, grown = m.G.g(w[:, :4], maps[:4]), m.G.g(w, maps)
