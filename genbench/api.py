@@ -248,6 +248,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
         Config: The family's settings, a subclass of `api.Config`.
         Options: The family's sampling options, a subclass of `api.Options`.
         counted: Submodules whose calls count as network evaluations; () for the direct children.
+        sampled: Optimizers of networks that make samples, for `budget.updates`; () for all.
         fit_split: The split that `fit` is shown.
         defining: Fields that say which variant a row is, for its label; a literal tuple.
         presets: Named settings, with fields of `Options` under "options"; "paper" is the paper's.
@@ -258,6 +259,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
     Config: ClassVar[type[Config]] = Config
     Options: ClassVar[type[Options]] = Options
     counted: ClassVar[tuple[str, ...]] = ()
+    sampled: ClassVar[tuple[str, ...]] = ()
     fit_split: ClassVar[str] = "train"
     defining: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
@@ -347,8 +349,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
 def networks(baseline: Baseline[Any]) -> dict[str, nn.Module]:
     """The submodules whose calls count as network evaluations, by name, each once.
 
-    Those that `counted` names, else the direct children, without those that have no parameters
-    (activations, schedules).
+    Those that `counted` names, else the direct children; never one without parameters.
     """
     names = baseline.counted or tuple(name for name, _ in baseline.named_children())
     found: dict[nn.Module, str] = {}
@@ -380,8 +381,7 @@ class NFE:
 def count_nfe(baseline: Baseline[Any]) -> Iterator[NFE]:
     """Count, at the networks, how often they are evaluated inside the `with` block.
 
-    One evaluation is one row through one of the `networks`: a call on a doubled batch, as guidance
-    makes it, counts two.
+    One evaluation is one row through one of the `networks`: guidance's doubled batch counts two.
     """
     nfe = NFE()
 

@@ -40,12 +40,14 @@ def fold(seed: int, *names: object) -> int:
 
 @dataclass
 class Meter:
-    """What training has used of its budget."""
+    """What training has used of its budget, and how many images of data it has seen."""
 
     images: int = 0
+    updates: int = 0
     steps: int = 0
     flops: float = 0.0
     seconds: float = 0.0
+    data: int = 0
 
     def used(self, budget: Budget) -> dict[str, float]:
         """Share of every limit that is used; 1 or more where it is reached."""
@@ -68,6 +70,13 @@ class Stepper:
         }
         self.progress = 0.0
         self.updates = 0
+        self.sampled = 0  # of these those of networks that make samples
+        self._sampled = baseline.sampled or tuple(self.optimizers)
+        if unknown := [name for name in self._sampled if name not in self.optimizers]:
+            raise ConfigError(
+                f"{type(baseline).__name__}.sampled: no optimizer {unknown[0]!r}; "
+                f"{nearest(unknown[0], self.optimizers)}"
+            )
         self.share = 1.0  # of the global batch that is on this rank
         self._clip = config.clip
         self._initial = {
@@ -90,6 +99,7 @@ class Stepper:
             self._refuse(name, "gradient", float(norm))
         optimizer.step()
         self.updates += 1
+        self.sampled += name in self._sampled
 
     def _refuse(self, name: str, what: str, value: float) -> None:
         """Raise NonFiniteError unless `value` is finite.
@@ -233,7 +243,7 @@ class Loop:
         self.update.progress, self.update.share = self.progress, (last - first) / size
         self.update.scale_learning_rate(self._learning_rate())
         _seed_dropout(fold(self.seed, "step", self.meter.steps, rank), x.device)
-        updates = self.update.updates
+        updates, sampled = self.update.updates, self.update.sampled
         self._run_family(x, cond, noise, size)
         dist.sum_flat(self._buffers, 1 / ranks)  # running statistics: the mean over ranks
         dist.from_first(self._counts)
@@ -242,6 +252,8 @@ class Loop:
             raise ConfigError("step() must call update() at least once")
         self.position += size
         self.meter.images += size * self._per_step
+        self.meter.updates += self.update.sampled - sampled
+        self.meter.data = self.position
         self.meter.steps += 1
         self._move_average(size * self._per_step)
         self.meter.seconds += self._slowest(time.perf_counter() - begin)

@@ -166,6 +166,8 @@ class _Run:
                 params=made.info["params"],
                 params_trained=trained.info["params"],
                 train_images=trained.info["images"],
+                train_updates=trained.info.get("updates"),
+                train_data=trained.info.get("data_images"),
                 train_steps=trained.info["steps"],
                 train_flops=trained.info["flops"],
                 ended_by=trained.info["ended_by"],

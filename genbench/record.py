@@ -35,7 +35,9 @@ class Counters(_Frozen):
         nfe: Network evaluations per sample.
         params: Parameters of the networks that sampling calls.
         params_trained: All parameters that the optimizers own.
-        train_images: Images seen by training (see `Budget.images`).
+        train_images: Image updates of training (see `Budget.images`).
+        train_updates: Updates of the networks that are sampled (see `Budget.updates`).
+        train_data: Images of data that training saw, each time anew.
         train_steps: Calls of the family's `step`.
         train_flops: Floating-point operations of training.
         ended_by: The budget limit that ended training, or "fit" for a family without optimizers.
@@ -46,6 +48,8 @@ class Counters(_Frozen):
     params: int | None = None
     params_trained: int | None = None
     train_images: int | None = None
+    train_updates: int | None = None
+    train_data: int | None = None
     train_steps: int | None = None
     train_flops: float | None = None
     ended_by: str | None = None

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "LIMITS",
     "Budget",
     "Cell",
     "ConfigError",
@@ -145,12 +146,23 @@ def _unless_empty(content: dict[str, Any], *names: str) -> dict[str, Any]:
     return {k: v for k, v in content.items() if v or k not in names}
 
 
+LIMITS = {
+    "images": "image updates",
+    "updates": "updates of the sampled network",
+    "steps": "training steps",
+    "flops": "training FLOPs",
+    "seconds": "seconds of training",
+}  # what a budget's limits are of, for people
+
+
 class Budget(Spec):
     """When training ends: the first limit that is reached. At least one for a family that trains.
 
     Attributes:
-        images: Images seen: every optimizer update counts its batch, so a GAN's discriminator and
-            generator updates both count.
+        images: Image updates: every optimizer update counts its batch, so a GAN's discriminator
+            and generator updates both count, and it sees half as many images of data.
+        updates: Optimizer updates of the networks that are sampled: a GAN's generator, whatever
+            its discriminator does beside it.
         steps: Calls of the family's `step`.
         flops: Floating-point operations of forward and backward passes (two for a multiply-add),
             as `torch.utils.flop_counter` counts them; ends within one step of the limit.
@@ -158,9 +170,23 @@ class Budget(Spec):
     """
 
     images: int | None = Field(None, ge=1)
+    updates: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     flops: float | None = Field(None, gt=0)
     seconds: float | None = Field(None, gt=0)
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field that came later is left out where it says nothing: older keys stay valid."""
+        return _unless_empty(dump(self), "updates")
+
+    @property
+    def words(self) -> str:
+        """For people: "600,000 image updates or 2e+12 training FLOPs"."""
+        return " or ".join(
+            f"{value:{',' if isinstance(value, int) else ',.4g'}} {LIMITS[name]}"
+            for name, value in self.limits.items()
+        )
 
     @property
     def limits(self) -> dict[str, float]:
@@ -195,7 +221,7 @@ class TrainSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A field that came later is left out where it says nothing: older keys stay valid."""
+        """As of `Budget`."""
         return _unless_empty(dump(self), "shares")
 
 
@@ -221,7 +247,7 @@ class SampleSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As of `TrainSpec`."""
+        """As of `Budget`."""
         return _unless_empty(dump(self), "shares")
 
 
@@ -257,7 +283,7 @@ class MetricSpec(Spec):
     def _without_later_fields(
         self, dump: SerializerFunctionWrapHandler, info: SerializationInfo
     ) -> dict[str, Any]:
-        """As of `TrainSpec`; where a file lies is no part of a key."""
+        """As of `Budget`; where a file lies is no part of a key."""
         content = _unless_empty(dump(self), "file", "options", "notes")
         if info.context == _KEY:
             content.pop("file", None)

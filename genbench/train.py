@@ -151,6 +151,8 @@ def _finish(
         "notes": notes,
         "ended_by": loop.ended_by,
         "images": loop.meter.images,
+        "updates": loop.meter.updates,
+        "data_images": loop.meter.data,
         "steps": loop.meter.steps,
         "flops": loop.meter.flops,
         "seconds": loop.meter.seconds,

@@ -112,6 +112,22 @@ def test_both_networks_of_a_gan_count_their_images():
     assert (done.meter.images, done.meter.steps, done.position) == (64, 4, 32)
 
 
+@pytest.mark.parametrize(("name", "data"), [("dcgan", 48), ("vae", 48)])
+def test_updates_count_those_of_the_networks_that_are_sampled(name, data):
+    done = run(loop(registry.load(name), Budget(updates=6)))
+    assert (done.ended_by, done.meter.updates, done.meter.steps) == ("updates", 6, 6)
+    assert done.meter.data == done.position == data
+    assert done.meter.images == data * len(done.update.optimizers)
+
+
+def test_a_sampled_network_has_an_optimizer():
+    class Misnamed(registry.load("dcgan")):
+        sampled = ("gen",)
+
+    with pytest.raises(ConfigError, match=r"Misnamed.sampled: no optimizer 'gen'; .*valid: d, g"):
+        loop(Misnamed, Budget(updates=1))
+
+
 def test_a_budget_is_needed_to_train_and_not_to_fit():
     with pytest.raises(ConfigError, match="needs a budget"):
         loop(budget=Budget())

@@ -51,10 +51,17 @@ def test_the_key_survives_json_and_does_not_depend_on_order():
         {"dataset": "mnist"},
         {"data": "f"},
         {"task": "class_label"},
+        {"budget": Budget(updates=5)},
+        {"shares": "train"},
     ],
 )
 def test_everything_that_matters_changes_the_key(change):
     assert TRAIN.model_copy(update=change).key != TRAIN.key
+
+
+def test_fields_that_came_later_leave_older_keys_valid():
+    assert TRAIN.key == "acbfbc490d841ec3" and SAMPLE.key == "30c56142f44fd175"
+    assert not {"updates", "shares"} & {*Budget().model_dump(), *SAMPLE.model_dump()}
 
 
 def test_specs_are_frozen_and_refuse_unknown_keys():

@@ -41,6 +41,7 @@ class CGAN(api.Baseline[api.ClassLabel]):
     cond = api.ClassLabel
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("conditioning", "networks")
 
     class Config(api.Config):

@@ -30,6 +30,7 @@ class DCGAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
 
     class Config(api.Config):
         """Settings.

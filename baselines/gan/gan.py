@@ -58,6 +58,7 @@ class GAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("objective",)
 
     class Config(api.Config):

@@ -38,6 +38,7 @@ class ProgressiveGAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("loss", "grow")
 
     class Config(api.Config):

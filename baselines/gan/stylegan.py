@@ -46,6 +46,7 @@ class StyleGAN(api.Baseline[api.Unconditional]):
 
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("grow", "truncation")
 
     class Config(api.Config):

@@ -49,6 +49,7 @@ class LostGAN(api.Baseline[api.Layout]):
     cond = api.Layout
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("coverage",)
 
     class Config(api.Config):

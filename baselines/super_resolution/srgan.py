@@ -32,6 +32,7 @@ class SRGAN(api.Baseline[api.LowRes]):
     cond = api.LowRes
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("content", "bicubic_skip")
 
     class Config(api.Config):

@@ -37,6 +37,7 @@ class GANCLS(api.Baseline[api.Caption]):
     cond = api.Caption
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("mismatch", "interpolation")
 
     class Config(api.Config):

@@ -33,6 +33,7 @@ class CycleGAN(api.Baseline[api.ToDomain]):
     cond = api.ToDomain
     kind = "gan"
     counted = ("G", "F")
+    sampled = ("g",)
     defining = ("lambda_identity",)
 
     class Config(api.Config):

@@ -31,6 +31,7 @@ class Pix2Pix(api.Baseline[api.Paired]):
     cond = api.Paired
     kind = "gan"
     counted = ("G",)
+    sampled = ("g",)
     defining = ("adversarial",)
 
     class Config(api.Config):

@@ -1,6 +1,6 @@
 """From runs to verdicts: the values of a claim's rows, and what they say."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from genbench import metrics
@@ -225,25 +225,17 @@ def _described(planned: Planned, row: str) -> str:
     told = [f"{of.preset} preset"] if of.preset else []
     told += [f"{name}={value}" for name, value in {**of.config, **of.options}.items()]
     if of.budget is not None:
-        told.append(_budget(of.budget.limits))
+        told.append(of.budget.words)
     if of.weights is not None:
         told.append(f"{of.weights} weights")
     return f"{of.baseline} with {', '.join(told)}" if told else of.baseline
 
 
 def _scale(planned: Planned, rows: Sequence[str]) -> str:
-    """Where the verdict holds: "digits, 600,000 images, n = 2,000"."""
+    """Where the verdict holds: "digits, 600,000 image updates, n = 2,000"."""
     suite = planned.file.suite
     trained = [planned.cells[row][0].sample.train for row in rows]
-    budgets = " and ".join(dict.fromkeys(b for t in trained if (b := _budget(t.budget.limits))))
+    budgets = " and ".join(dict.fromkeys(b for t in trained if (b := t.budget.words)))
     task = "" if suite.task == "unconditional" else suite.task
     parts = [suite.dataset, task, budgets, f"n = {suite.n:,}"]
     return ", ".join(part for part in parts if part)
-
-
-def _budget(limits: Mapping[str, float]) -> str:
-    """A budget in words: "600,000 images"."""
-    return " or ".join(
-        f"{value:,} {name}" if isinstance(value, int) else f"{value:,.4g} {name}"
-        for name, value in limits.items()
-    )

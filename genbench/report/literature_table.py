@@ -17,7 +17,7 @@ from genbench.report.literature import METRICS, UNKNOWN
 from genbench.report.notes import Note
 from genbench.report.rows import Row, Value, collect, columns_of
 from genbench.report.text import DASH, compact, measured
-from genbench.spec import Cell, MetricSpec
+from genbench.spec import LIMITS, Cell, MetricSpec
 from genbench.text import clean
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _measured(row: Row, names: Mapping[MetricSpec, str]) -> Line:
     facts = [f"{sample.n:,} images", f"weights {sample.weights}", "last checkpoint"]
     facts += [f"against {r}" for r in sorted(_references(row))]
     limits = sample.train.budget.limits
-    facts += [f"trained for {compact(v)} {k}" for k, v in limits.items()]
+    facts += [f"trained for {compact(v)} {LIMITS[k]}" for k, v in limits.items()]
     return Line(
         measured=True,
         family=clean(sample.train.baseline),
@@ -240,7 +240,7 @@ def _differs(figure: Mapping[str, Any], row: Row) -> str:
     size = sample.train.dataset.partition("@")[2]
     if size and not figure["dataset"].endswith(f"@{size}"):
         told.append(f"the dataset's own size, here {size}")
-    ours = ", ".join(f"{compact(v)} {k}" for k, v in sample.train.budget.limits.items())
+    ours = ", ".join(f"{compact(v)} {LIMITS[k]}" for k, v in sample.train.budget.limits.items())
     if figure["training"] and ours:
         told.append(f"trained for {figure['training']}, here {ours}")
     else:

@@ -18,8 +18,9 @@ Note = tuple[str, str]  # a sentence, and the command that belongs to it or ""
 def notes(
     rows: Sequence[Row], columns: Sequence[Column], between: Sequence[Note] = ()
 ) -> list[Note]:
-    """What the metrics of a table are, `between`, and what failed; each on one line."""
-    lines: list[Note] = [*((_metric(column, rows), "") for column in columns), *between]
+    """What metrics and budgets of a table are, `between`, and what failed; each on one line."""
+    lines: list[Note] = [(_metric(column, rows), "") for column in columns]
+    lines += [*((text, "") for text in _budgets(rows)), *between]
     lines += [failure for row in rows for failure in _failures(row)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)
     if missing:
@@ -55,6 +56,22 @@ def _metric(column: Column, rows: Sequence[Row]) -> str:
     values = (row.score(column.spec) for row in rows)
     methods = dict.fromkeys(v.method for v in values if v is not None and v.ci95 and v.method)
     return clean(f"{text}; interval: {' or '.join(methods)}." if methods else f"{text}.")
+
+
+_TWICE = (
+    "every update counts its images, so a GAN's two updates count twice and it sees half as many "
+    "images of data"
+)
+
+
+def _budgets(rows: Sequence[Row]) -> list[str]:
+    """Each budget that rows have, in words."""
+    budgets = dict.fromkeys(cell.sample.train.budget for row in rows for cell in row.cells)
+    return [
+        f"Budget: {budget.words}{f' ({_TWICE})' if budget.images else ''}."
+        for budget in budgets
+        if budget.limits
+    ]
 
 
 def _data(present: Iterable[Record]) -> list[str]:

@@ -30,12 +30,13 @@ _TERMS = (
     ("NFE", "network evaluations for one image; guidance and second-order steps count each call"),
     ("ms/image", "time to sample one batch over its images, on the machine below"),
     ("params", "parameters of the networks that sampling calls"),
+    ("updates", "optimizer updates of the networks that are sampled, not of a discriminator"),
     (
-        "train images",
-        "images that training saw: every optimizer update counts its batch, so a GAN's "
-        "discriminator and generator updates both count",
+        "image updates",
+        "every optimizer update counts its batch, so a GAN's discriminator and generator updates "
+        "both count: it sees half as many images of data",
     ),
-    ("steps", "calls of a family's training step"),
+    ("images of data", "images that training saw, each time anew"),
     (
         "train FLOPs",
         "floating-point operations of training, forward and backward, two for a multiply-add",

@@ -222,10 +222,10 @@ def _leaderboard(one: OnPage) -> list[Block]:
     """All rows with all numbers, and the notes of the printed table."""
     rows, text = one.part.rows, human(one.table)
     raw = {header: name for name, header in one.table.attrs["metrics"].items()}
-    raw |= {count.header: count.name for count in COUNTS}
+    raw |= {count.header: count.name for count in COUNTS if count.header}
     if "rank" in text.columns and raw:
         raw["rank"] = f"{next(iter(one.table.attrs['metrics']))} rank low"
-    costs = [count.header for count in COUNTS]
+    costs = [count.header for count in COUNTS if count.header in text.columns]
     first = [c for c in text.columns if c not in ("model", "kind", "seeds", "status", *costs)]
     order = ["model", *first, "kind", *costs, "seeds", "status"]
     heads = [Head(name, name in raw or name == "seeds", _HELP.get(name, "")) for name in order]
@@ -262,8 +262,9 @@ _HELP = {
     "NFE": "network evaluations per image",
     "ms/image": "milliseconds per image",
     "params": "parameters of the networks that sampling calls",
-    "train images": "images that training saw",
-    "steps": "training steps",
+    "updates": "optimizer updates of the networks that are sampled",
+    "image updates": "images of all updates: both updates of a GAN's step count theirs",
+    "images of data": "images that training saw, each time anew",
     "train FLOPs": "floating-point operations of training",
     "train s": "seconds of training",
     "seeds": "cells that ran, of those that were asked for",

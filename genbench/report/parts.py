@@ -1,7 +1,8 @@
 """The tables of a folder: cells of one dataset, task and kind of budget stand in one.
 
-Others are not compared: after equal images and after equal FLOPs are two tables. References, which
-have no budget, stand in both.
+Others are not compared: after equal image updates and after equal FLOPs are two tables, of which
+the second comes first, as it holds equal what training costs. References, which have no budget,
+stand in both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,13 @@ from functools import cached_property
 from genbench.record import Record
 from genbench.report.rows import Column, Row, collect, columns_of
 from genbench.report.text import slug
-from genbench.spec import Cell
+from genbench.spec import LIMITS, Cell
 from genbench.text import clean
 
 __all__ = ["Part", "split"]
 
 
-_BUDGETS = {"flops": "training FLOPs", "seconds": "training time"}
+_TWICE = " (a GAN's two updates count twice)"
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ def split(
 ) -> list[Part]:
     """The parts of a folder, in plan order, or sorted by title where there is no plan.
 
+    Of one dataset and task the table of equal training FLOPs comes first.
+
     Args:
         records: What is known; records of cells that are not in `order` are left out.
         order: The plan; None takes the cells of all records.
         kinds: Kind by family name, for families of which no record is there yet.
     """
     groups = _groups([record.cell for record in records] if order is None else order)
+    if order is None:
+        groups = dict(sorted(groups.items(), key=lambda one: _by_name(one[0])))
     titles = _titles(list(groups))
     told = {r.cell.sample.train.baseline: r.kind for r in records if r.kind}
     parts: list[Part] = []
@@ -83,27 +88,37 @@ def split(
                 kinds={**(kinds or {}), **told},
             )
         )
-    return sorted(parts, key=lambda part: part.title) if order is None else parts
+    return parts
 
 
-Place = tuple[str, str, str, tuple[str, ...]]  # dataset, task, its fingerprint, limits
+Limits = tuple[str, ...]  # names of those that a budget has
+Place = tuple[str, str, str, Limits]  # dataset, task, its fingerprint
+
+
+def _by_name(place: Place) -> tuple[str, str, str, bool, Limits]:
+    dataset, task, data, limits = place
+    return task, dataset, data, "flops" not in limits, limits
 
 
 def _groups(cells: Sequence[Cell]) -> dict[Place, list[Cell]]:
-    """The cells of each table."""
-    limits: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}
+    """The cells of each table, those of one dataset and task together, equal FLOPs first."""
+    limits: dict[tuple[str, str, str], dict[Limits, None]] = {}
     for cell in cells:
         train = cell.sample.train
         known = limits.setdefault((train.dataset, train.task, train.data), {})
         if given := tuple(train.budget.limits):
             known[given] = None
-    groups: dict[Place, list[Cell]] = {}
+    groups: dict[Place, list[Cell]] = {
+        (*where, each): []
+        for where, known in limits.items()
+        for each in sorted(known or {(): None}, key=lambda names: "flops" not in names)
+    }
     for cell in cells:
         train = cell.sample.train
         where = (train.dataset, train.task, train.data)
         given = tuple(train.budget.limits)
         for each in (given,) if given else tuple(limits[where]) or ((),):
-            groups.setdefault((*where, each), []).append(cell)
+            groups[*where, each].append(cell)
     return groups
 
 
@@ -117,7 +132,8 @@ def _titles(places: Sequence[Place]) -> list[str]:
         if len({other[2] for other in same}) > 1:
             title += f" ({data[:8]})"
         if len({other[3] for other in same}) > 1:
-            title += f", equal {' and '.join(_BUDGETS.get(name, name) for name in limits)}"
+            title += f", equal {' and '.join(LIMITS[name] for name in limits)}"
+            title += _TWICE if "images" in limits else ""
         titles.append(clean(title))
     return titles
 
@@ -125,7 +141,7 @@ def _titles(places: Sequence[Place]) -> list[str]:
 def _slugs(titles: Sequence[str]) -> list[str]:
     found: list[str] = []
     for title in titles:
-        name = base = slug(title).replace(".", "-")[:60].strip("-")
+        name = base = slug(title.removesuffix(_TWICE)).replace(".", "-")[:60].strip("-")
         count = 1
         while name in found:
             count += 1

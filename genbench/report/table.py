@@ -27,11 +27,18 @@ _ONE_SEED = (
     "Intervals of rows with one training seed are over samples alone: training again moves a "
     "score by more than they say."
 )
+_WHOLE = ("nfe", "params", "train_updates", "train_images", "train_data", "train_steps")
 _REASON = 48  # characters of a failure's reason inside the table; the notes have all of it
 
 
 class _Count(NamedTuple):
-    """A column of exact numbers: its name in the frame, its header, and where it comes from."""
+    """A column of exact numbers.
+
+    Attributes:
+        name: In the frame.
+        header: For people; "" for a column that only the frame has.
+        of: Where it comes from.
+    """
 
     name: str
     header: str
@@ -42,8 +49,10 @@ COUNTS = (
     _Count("nfe", "NFE", lambda r: r.counters.nfe),
     _Count("ms_per_image", "ms/image", lambda r: r.timings.ms_per_image),
     _Count("params", "params", lambda r: r.counters.params),
-    _Count("train_images", "train images", lambda r: r.counters.train_images),
-    _Count("train_steps", "steps", lambda r: r.counters.train_steps),
+    _Count("train_updates", "updates", lambda r: r.counters.train_updates),
+    _Count("train_images", "image updates", lambda r: r.counters.train_images),
+    _Count("train_data", "images of data", lambda r: r.counters.train_data),
+    _Count("train_steps", "", lambda r: r.counters.train_steps),
     _Count("train_flops", "train FLOPs", lambda r: r.counters.train_flops),
     _Count("train_seconds", "train s", lambda r: r.timings.train),
 )
@@ -63,8 +72,9 @@ def frame(
     Columns: kind, model, baseline, dataset, task, weights, seeds (how many were asked for),
     seeds_ok, then ID, "ID ci95 low", "ID ci95 high", "ID rank low", "ID rank high" for each metric
     id (places by that metric, see `ranking`, of rows of one dataset and task), then nfe,
-    ms_per_image, params, train_images, train_steps, train_flops, train_seconds (means over the
-    seeds), ended_by, status, reason, cells (keys). Missing numbers are NaN.
+    ms_per_image, params, train_updates, train_images, train_data, train_steps, train_flops,
+    train_seconds (means over the seeds), ended_by, status, reason, cells (keys). Missing numbers
+    are NaN.
 
     Args:
         records: The results; their order does not matter.
@@ -102,7 +112,7 @@ def _framed(rows: Sequence[Row], columns: Sequence[Column]) -> "pd.DataFrame":
         low, high = _rank_names(column.name)
         table[low] = pd.array([None if p is None else p.low for p in places], dtype="Int64")
         table[high] = pd.array([None if p is None else p.high for p in places], dtype="Int64")
-    for name in ("nfe", "params", "train_images", "train_steps"):
+    for name in _WHOLE:
         if (table[name].dropna() % 1 == 0).all():  # counts print as counts, not as "469.0"
             table[name] = table[name].astype("Int64")
     table.attrs["metrics"] = {c.name: " ".join((c.header, c.arrow)).strip() for c in columns}
@@ -256,6 +266,12 @@ def _rank(frame: "pd.DataFrame", metric: str) -> dict[str, list[str]]:
     return {"rank": [shown(None if a is pd.NA else Rank(int(a), int(b))) for a, b in ends]}
 
 
+def _told(frame: "pd.DataFrame") -> list[_Count]:
+    """The counts that people are shown: where some are known, those that no row has are not."""
+    known = {count.name for count in COUNTS if frame[count.name].notna().any()}
+    return [c for c in COUNTS if c.header and (c.name in known or not known)]
+
+
 def human(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The same rows as strings that people read, unescaped."""
     import pandas as pd
@@ -272,7 +288,7 @@ def human(frame: "pd.DataFrame") -> "pd.DataFrame":
     for metric, header in metrics.items():
         triples = zip(*(frame[name] for name in _names(metric)), strict=True)
         table[header] = [measured(v, None if pd.isna(a) else (a, b)) for v, a, b in triples]
-    for name, header, _ in COUNTS:
+    for name, header, _ in _told(frame):
         table[header] = [compact(None if pd.isna(v) else float(v)) for v in frame[name]]
     states = zip(frame["status"], frame["reason"], strict=True)
     table["status"] = [f"{s}: {clean(why, _REASON)}" if why else s for s, why in states]

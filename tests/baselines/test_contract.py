@@ -248,6 +248,24 @@ def test_each_optimizer_is_updated_once_per_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", trainable())
+def test_the_networks_that_are_sampled_are_named_by_their_optimizers(name: str) -> None:
+    baseline = trained(name)
+    optimizers = baseline.optimizers()
+    owner = {
+        p: key
+        for key, o in optimizers.items()
+        for group in o.param_groups
+        for p in group["params"]
+    }
+    with api.count_nfe(baseline) as nfe:
+        sample(name, range(2), of=baseline)
+    called = {owner[p] for module in nfe.modules for p in module.parameters()}
+    assert set(baseline.sampled or optimizers) <= called
+    if baseline.kind == "gan":  # what only trains the others is not among them
+        assert set(baseline.sampled) == called < set(optimizers)
+
+
+@pytest.mark.parametrize("name", trainable())
 def test_an_update_changes_its_own_network_and_leaves_no_gradient_elsewhere(name: str) -> None:
     baseline, looked = fitted(name), set()
 

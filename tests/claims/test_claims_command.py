@@ -36,7 +36,7 @@ def test_verdicts_of_a_made_folder(file, tmp_path):
     assert wider.values == {"wide": dict(enumerate(VALUES["wide"])), "vae": {0: 3, 1: 3.1, 2: 3.2}}
     assert wider.links[0].estimate == pytest.approx((1 + 0.95 + 1) / 3)
     assert wider.rows == {"wide": "vae with hidden=64", "vae": "vae"}
-    assert wider.scale == "digits, 640 images, n = 32" and wider.published == "FID 3 and 4"
+    assert wider.scale == "digits, 640 image updates, n = 32" and wider.published == "FID 3 and 4"
     assert found["beats"].links[0].seeds == (0, 1, 2)
     assert any("gaussian: one value" in remark for remark in found["beats"].remarks)
 
@@ -180,7 +180,7 @@ def test_a_folder_is_judged_without_running(file, tmp_path, capsys):
     assert code == 0
     for word in ("REPRODUCED", "INCONCLUSIVE", "mine/wider", "wide < vae", "FD (digits-cnn)",
                  "wide failed, seed 1", "A wider VAE is better (made up).", "FID 3 and 4",
-                 "digits, 640 images, n = 32"):  # fmt: skip
+                 "digits, 640 image updates, n = 32"):  # fmt: skip
         assert word in printed, word
     assert {p.name for p in out.glob("claims.*")} == {
         "claims.csv", "claims.json", "claims.md", "claims.tex", "claims.txt"
@@ -204,7 +204,7 @@ def test_every_format_has_the_numbers(file, tmp_path, capsys, fmt):
     assert code == 0 and number in printed.replace(r"$\pm$", "±")
     if fmt == "csv":
         first, *_ = csv.DictReader(printed.splitlines())
-        assert first["claim"] == "wider" and first["scale"] == "digits, 640 images, n = 32"
+        assert first["claim"] == "wider" and first["scale"] == "digits, 640 image updates, n = 32"
 
 
 def test_verdicts_of_several_files_stay_together(file, tmp_path, capsys):
@@ -322,7 +322,7 @@ def test_listing_has_the_claims(capsys):
 
 @pytest.mark.parametrize(
     ("folder", "there", "absent"),
-    [("tasks", "pix2pix/psnr", "pix2pix/skips"), ("claims", "edm/heun", "pix2pix/psnr")],
+    [("tasks", "cgan/obeyed", "pix2pix/skips"), ("claims", "edm/heun", "pix2pix/psnr")],
 )
 def test_the_records_of_the_repository_say_what_is_written_beside_them(
     folder, there, absent, tmp_path, capsys

@@ -172,7 +172,7 @@ def test_protocols_are_compared_in_words() -> None:
     same = "50,000 images; against train; weights ema; scored by torch-fidelity"
     assert "weights raw" not in told[same] and "reference" not in told[same].split("unknown")[0]
     budget = lines(found, source="tqch/ddpm-torch: README")[0].differs
-    assert "trained for 46.8k steps of batch 128 (6.0M images), here 1 M images" in budget
+    assert "trained for 46.8k steps of batch 128 (6.0M images), here 1 M image updates" in budget
     best = next(x for x in found.lines if x.model == "DCGAN" and "best" in x.protocol)
     assert "checkpoint best, here last" in best.differs
     assert "scored by PyTorch-StudioGAN, another program" in best.differs

@@ -156,12 +156,22 @@ def test_budgets_of_different_kinds_are_not_compared() -> None:
     planned = [images, longer, real, *flops]
     found = split([record(c, 1.0) for c in planned], planned)
     assert [(part.title, part.order) for part in found] == [
-        ("digits, equal images", (images, longer, real)),
         ("digits, equal training FLOPs", (real, *flops)),
+        (
+            "digits, equal image updates (a GAN's two updates count twice)",
+            (images, longer, real),
+        ),
     ]
+    assert [part.slug for part in found] == [
+        "digits-equal-training-flops", "digits-equal-image-updates",
+    ]  # fmt: skip
     assert [[row.label for row in part.rows] for part in found] == [
         ["dcgan", "vae", "real"], ["dcgan", "vae", "real"],
     ]  # fmt: skip
+    both = [*planned, cell("dcgan", dataset="mnist@32")]
+    for order in (both, None):  # equal FLOPs first, of each dataset; without a plan too
+        titles = [part.title for part in split([record(c, 1.0) for c in both], order)]
+        assert titles[0] == "digits, equal training FLOPs" and titles[2] == "mnist@32"
     (alone,) = split([record(real, 1.0)], [real])
     assert (alone.title, len(alone.records)) == ("digits", 1)
 
