@@ -75,7 +75,7 @@ def _speed(arguments: argparse.Namespace) -> int:
             "nothing to time: the first training failed; mend that and run the same command again"
         )
         return CELLS_FAILED
-    measured = _measured(asked, store, runtime, arguments.again)
+    asked, measured = _measured(asked, store, runtime, arguments.again)
     _show(asked, measured, records, store, runtime, arguments)
     if failed:
         warn(f"{len(failed)} of {len(records)} cells have no result; see the lines above")
@@ -102,17 +102,23 @@ def _bring_weights(plan: "Plan", store: Store) -> None:
                 )
 
 
-def _measured(plan: "Plan", store: Store, runtime: "Runtime", again: bool) -> "Measured":
-    """Time the rows, alone on this machine."""
+def _measured(
+    plan: "Plan", store: Store, runtime: "Runtime", again: bool
+) -> "tuple[Plan, Measured]":
+    """Time the rows that differ, alone on this machine."""
     from genbench.console import Bar
     from genbench.latency import machine_lock
-    from genbench.speed.measure import measure
+    from genbench.speed.measure import distinct, measure
     from genbench.worker import configure
 
     configure(runtime)
     with Bar() as bar, runtime.interrupts.installed(), machine_lock(warn):
         runtime.progress = bar.watch
-        return measure(plan, store, runtime, again=again)
+        plan, left = distinct(plan, store, runtime)
+        if left:
+            counts = ", ".join(map(str, left))
+            say(f"left out: steps={counts}, which take no more evaluations than fewer steps do")
+        return plan, measure(plan, store, runtime, again=again)
 
 
 def _show(

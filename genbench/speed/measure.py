@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,12 @@ from genbench.api import Baseline, Condition, count_nfe
 from genbench.runtime import Progress, Runtime
 from genbench.sample import draw, restore, to_uint8
 from genbench.spec import ConfigError, SampleSpec, content_key
-from genbench.speed.request import Clock, Plan
+from genbench.speed.request import Clock, Plan, Wanted
 from genbench.speed.result import Settings
 from genbench.store import Store
 from genbench.timing import Timing
 
-__all__ = ["CONTROL", "Measured", "measure", "row_key"]
+__all__ = ["CONTROL", "Measured", "distinct", "measure", "row_key"]
 
 CONTROL = "control"
 _STRIP = 8  # images of each row in the strip
@@ -84,6 +84,32 @@ def measure(plan: Plan, store: Store, runtime: Runtime, *, again: bool = False) 
     Raises:
         ConfigError: When the networks cannot be compiled or captured as asked.
     """
+    bench = _bench(plan, store, runtime)
+    with _dressed(bench, plan.clock):
+        return _Session(bench, plan.clock, store, runtime, again).run()
+
+
+def distinct(plan: Plan, store: Store, runtime: Runtime) -> tuple[Plan, list[int]]:
+    """The plan without step counts that come to no more evaluations than a smaller one does.
+
+    A model of 100 steps that is asked for 1000 takes 100: one row, not two of one cost.
+
+    Returns:
+        The plan, and the step counts that were left out.
+    """
+    if len(plan.rows) == 1:
+        return plan, []
+    nfe = _Session(_bench(plan, store, runtime), plan.clock, store, runtime, False).count()
+    kept: dict[str, Wanted] = {}
+    for row in sorted(plan.rows, key=lambda row: (not row.reference, row.options.get("steps", 1))):
+        others = {k: v for k, v in row.options.items() if k != "steps"}
+        kept.setdefault(content_key([others, nfe[row_key(row.options)]]), row)
+    rows = tuple(row for row in plan.rows if any(row is one for one in kept.values()))
+    left = {row.options["steps"] for row in plan.rows if row not in rows}
+    return replace(plan, rows=rows), sorted(left)
+
+
+def _bench(plan: Plan, store: Store, runtime: Runtime) -> _Bench:
     first = plan.rows[0].cells[0].sample
     trained = store.get("train", first.train.key)
     if trained is None:
@@ -94,9 +120,7 @@ def measure(plan: Plan, store: Store, runtime: Runtime, *, again: bool = False) 
     device = torch.device(runtime.device)
     loading = partial(data.load, first.train.dataset, root=runtime.data_root)
     asked = tasks.asked(first.train.task, loading, device, first.shares)
-    bench = _Bench(baseline, specs, device, asked)
-    with _dressed(bench, plan.clock):
-        return _Session(bench, plan.clock, store, runtime, again).run()
+    return _Bench(baseline, specs, device, asked)
 
 
 @contextmanager
@@ -125,7 +149,7 @@ class _Session:
 
     def run(self) -> Measured:
         clock, load = self.clock, latency.load()  # before this process makes one itself
-        nfe = self._count()
+        nfe = self.count()
         cheapest = min(nfe, key=lambda row: (nfe[row], row))
         sweep = self._sweep(cheapest)
         batch = clock.batch or latency.best_batch(sweep)
@@ -148,7 +172,7 @@ class _Session:
         key = self._key("rows", batch)
         return Measured(key, settings, timings, sweep, nfe, cheapest, stages, peaks, self._strip())
 
-    def _count(self) -> dict[str, float]:
+    def count(self) -> dict[str, float]:
         """Evaluations per image of every row, counted at the network."""
         key = self._key("evaluations", 1)
         found = self.store.get("latency", key)

@@ -4,7 +4,7 @@ The target is a baseline's name, a run (a results folder, FOLDER#NAME, a record)
 one, `FOLDER/artifacts/train/KEY.DIGEST.safetensors`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -241,9 +241,38 @@ def _of_run(target: str, asked: Grid, changes: list[str]) -> tuple[tuple[Path, .
         "metric_options": {m.name: dict(m.options) for m in scored if m.options},
         "reference": splits[0] if splits else "train",
         "budget": train.budget.model_dump(),
-        "rows": [{"baseline": train.baseline, "config": train.config, "weights": sample.weights}],
+        "rows": [
+            {
+                "baseline": train.baseline,
+                "config": train.config,
+                "weights": sample.weights,
+                "options": _fixed(target, records, changes),
+            }
+        ],
     }
     return (folder,), suite.changed(content, changes)
+
+
+def _fixed(target: str, records: Sequence[Record], changes: Sequence[str]) -> dict[str, Any]:
+    """The sampling options that the runs have in common, without those that the grid varies.
+
+    Raises:
+        ConfigError: Where they differ in another option that no change settles.
+    """
+    given = {change.partition("=")[0].rpartition(".")[2] for change in changes}
+    found = [
+        {k: v for k, v in r.cell.sample.options.items() if k not in _GRID_OPTIONS} for r in records
+    ]
+    for name, value in found[0].items():
+        if name in given or all(other.get(name) == value for other in found):
+            continue
+        values = ", ".join(dict.fromkeys(str(other.get(name)) for other in found))
+        baseline = records[0].cell.sample.train.baseline
+        raise ConfigError(
+            f"the runs of {target} differ in the option {name} ({values}); name one of them, "
+            f"FOLDER#KEY, or set {baseline}.{name}"
+        )
+    return found[0]
 
 
 def _extractor(record: Record) -> str:
@@ -303,6 +332,7 @@ def _rows(base: suite.Suite, asked: Grid) -> list[tuple[dict[str, Any], bool]]:
     row = base.rows[0]
     cls = registry.load(row.baseline)
     fields = cls.Options.model_fields
+    _check_known(row.baseline, asked, fields)
     if "steps" not in fields:
         return [(row.options, False)]
     config = parse(cls.Config, row.config, row.baseline)
@@ -326,7 +356,7 @@ def _rows(base: suite.Suite, asked: Grid) -> list[tuple[dict[str, Any], bool]]:
                 "eta": eta,
                 "variance": variance,
             }
-            found.append({name: value for name, value in choice.items() if value is not None})
+            found.append({k: v for k, v in choice.items() if v is not None and k in fields})
     where = f"{row.baseline} options"
     read = [parse(cls.Options, fixed | o, where).model_dump(mode="json") for o in found]
     first = content_key(read[0]) if reference else ""
@@ -335,6 +365,17 @@ def _rows(base: suite.Suite, asked: Grid) -> list[tuple[dict[str, Any], bool]]:
 
 
 _GRID_OPTIONS = ("sampler", "steps", "spacing", "eta", "variance")
+
+
+def _check_known(baseline: str, asked: Grid, fields: Collection[str]) -> None:
+    """Refuse to vary an option that the family does not have."""
+    for name in _GRID_OPTIONS:
+        key = name if name in Grid.model_fields else f"{name}s"
+        if key in asked.model_fields_set and name not in fields:
+            raise ConfigError(
+                f"{baseline} has no sampling option {name!r}, so {key}= cannot vary it; "
+                f"{nearest(name, fields)}"
+            )
 
 
 def _reference(against: str, levels: int, samplers: Sequence[str]) -> dict[str, Any] | None:

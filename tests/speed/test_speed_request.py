@@ -106,3 +106,78 @@ def test_refusals_are_one_sentence(target, change, message):
     with pytest.raises(ConfigError, match=message) as caught:
         plan(target, [change] if change else [])
     assert "\n" not in str(caught.value)
+
+
+# --- a family of one's own, and a run's own options ----------------------------------------------
+
+
+def own_options(monkeypatch, **fields):
+    """Give a family options of its own, as a plug-in has them."""
+    from pydantic import create_model
+
+    from genbench import api, registry
+
+    cls = registry.load("ddpm")
+    made = create_model("Options", __base__=api.Options, **fields)
+    monkeypatch.setattr(cls, "Options", made)
+    monkeypatch.setattr(cls, "check", classmethod(lambda cls, config, options: None))
+
+
+def test_options_that_a_family_lacks_are_not_set_and_not_varied(monkeypatch, tmp_path):
+    from typing import Literal
+
+    own_options(monkeypatch, sampler=(Literal["ddpm"], "ddpm"), steps=(int, 100))
+    path = suite_file(tmp_path, [SMALL])
+    found = plan("ddpm", [f"suite={path}", "steps=20,10"])
+    assert [row.options for row in found.rows] == [
+        {"sampler": "ddpm", "steps": steps} for steps in (50, 20, 10)
+    ]
+    with pytest.raises(ConfigError, match="ddpm has no sampling option 'variance', so variance="):
+        plan("ddpm", [f"suite={path}", "variance=large"])
+    with pytest.raises(ConfigError, match="no sampling option 'eta'"):
+        plan("ddpm", [f"suite={path}", "eta=0,1"])
+
+
+def test_a_runs_own_options_are_kept_and_must_be_of_one_kind(tmp_path):
+    from toys import cells
+
+    from genbench.record import Record
+    from genbench.store import Store
+
+    rows = [
+        'baseline = "classifier_free_guidance"\nconfig = { T = 50 }\n'
+        f"options = {{ w = {w}, steps = 50 }}"
+        for w in (0.0, 2.0)
+    ]
+    store = Store(tmp_path / "out")
+    planned = cells(suite_file(tmp_path, rows), "task=class_label")
+    for cell in planned:
+        store.put_record(Record(key=cell.key, cell=cell, status="ok"))
+    one = plan(f"{store.root}#{planned[0].key}", ["steps=5", "samplers=ddim"])
+    assert {row.options["w"] for row in one.rows} == {0.0}
+    assert {row.options["steps"] for row in one.rows} == {50, 5}
+    with pytest.raises(ConfigError, match="differ in the option w"):
+        plan(str(store.root), ["steps=5"])
+    given = plan(str(store.root), ["steps=5", "classifier_free_guidance.w=1"])
+    assert {row.options["w"] for row in given.rows} == {1.0}
+
+
+def test_step_counts_of_one_cost_are_one_row(tmp_path):
+    from toys import run_inline
+
+    from genbench.runtime import Runtime
+    from genbench.speed import measure
+    from genbench.store import Store
+
+    path = suite_file(tmp_path, [SMALL], images=64)
+    planned = plan("ddpm", [f"suite={path}", "steps=50,20,10", "samplers=ddim", "against=none"])
+    out = tmp_path / "out"
+    run_inline(out, [planned.rows[0].cells[0]])
+    runtime, store = Runtime(out=out, device="cpu"), Store(out)
+    assert measure.distinct(planned, store, runtime) == (planned, [])
+    costs = {50: 20.0, 20: 20.0, 10: 10.0}
+    counts = {measure.row_key(r.options): costs[r.options["steps"]] for r in planned.rows}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure._Session, "count", lambda self: counts)
+        kept, left = measure.distinct(planned, store, runtime)
+    assert [row.options["steps"] for row in kept.rows] == [20, 10] and left == [50]
