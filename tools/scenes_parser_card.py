@@ -97,6 +97,7 @@ def describe(net: SceneNet, count: int, training: dict[str, Any]) -> dict[str, A
         "module": "genbench.features.scenes_parser",
         "about": "reads scenes: shape, colour and size of every pixel, objects, style; features: "
         "means of its last and deepest maps",
+        "for": {"images": "the drawn scenes of genbench", "datasets": ["scenes"], "grey": False},
         "dim": extractor.dim,
         "classes": extractor.classes,
         "class_names": extractor.class_names,

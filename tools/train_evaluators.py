@@ -124,6 +124,11 @@ def describe(
         "name": name,
         "module": "genbench.features.convnet",
         "about": f"convolutional classifier of {recipe.dataset}; features: its penultimate layer",
+        "for": {
+            "images": "grey handwritten digits",
+            "datasets": ["digits", "mnist"],
+            "grey": True,
+        },
         "dim": net.head.in_features,
         "classes": net.head.out_features,
         "class_names": test.classes,

@@ -213,6 +213,9 @@ def _planned(
     name = Path(arguments.suite).stem
     if arguments.limit is not None:
         changes = [*changes, f"limit={arguments.limit}"]
+    changes, told = suite.settled(arguments.suite, changes, root)
+    for line in told:
+        warn(line)
     loaded = suite.parts(arguments.suite, changes)
     running.settle(arguments, loaded)
     store = Store(arguments.out or Path("runs") / name, warn, mends=True)

@@ -1,5 +1,6 @@
 """What a result says of the images, the networks and the metrics that went into it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from genbench.evaluation.reference import Origin
@@ -7,8 +8,8 @@ from genbench.evaluation.request import Job
 from genbench.evaluation.result import Network, Side
 from genbench.features import Extractor
 from genbench.inputs import Source
-from genbench.metrics import PairMetric
-from genbench.spec import MetricSpec
+from genbench.metrics import Metric, PairMetric
+from genbench.spec import MetricSpec, content_key
 
 __all__ = ["full_name", "label", "metric_spec", "network", "reference_name", "side", "side_of"]
 
@@ -54,8 +55,10 @@ def network(extractor: Extractor) -> Network:
     )
 
 
-def metric_spec(job: Job, extractor: Extractor | None, reference: str, n: int) -> MetricSpec:
-    """What a number stands for: its metric, network, reference and number of images."""
+def metric_spec(
+    job: Job, extractor: Extractor | None, reference: str, n: int, texts: Sequence[str] = ()
+) -> MetricSpec:
+    """What a number stands for: its metric, network, reference, number of images, captions."""
     if isinstance(job.metric, PairMetric) or extractor is None:
         named = getattr(job.metric, "weights", None)
         weights = named(job.options) if named else ""
@@ -68,6 +71,8 @@ def metric_spec(job: Job, extractor: Extractor | None, reference: str, n: int) -
         )
     notes = [] if extractor.official else [f"weights={extractor.sha256[:8]}"]
     notes += [v for k, v in extractor.settings.items() if k == "dtype"]
+    if isinstance(job.metric, Metric) and "text" in job.metric.reads:
+        notes.append(f"captions={content_key(list(texts))[:8]}")
     return MetricSpec(
         name=job.name,
         extractor=extractor.name,

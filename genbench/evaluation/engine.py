@@ -111,7 +111,7 @@ class _Run:
         self.networks: dict[features.Request, Looking] = {}
         for job in self.set_jobs:
             network = self._network(job)
-            guards.check_network(job, network.extractor)
+            guards.check_network(job, network.extractor, (made, real))
             network.made_needs |= set(job.metric.needs)  # type: ignore[union-attr]
             network.real_needs |= set(job.metric.reference)  # type: ignore[union-attr]
         if real is not None:
@@ -120,6 +120,8 @@ class _Run:
         self.partial: dict[tuple[_Name, features.Request], Partial] = {}
         self.comparing: Comparing | None = None
         self.shapes: dict[_Name, tuple[int, int, int]] = {}
+        self.colour: bool | None = None  # of the generated images
+        self.texts: list[str] = []
 
     def _network(self, job: Job) -> Looking:
         request = job.extractor
@@ -173,7 +175,7 @@ class _Run:
             ConfigError: Captions or pairs that do not fit, before any image is looked at.
         """
         begin = time.perf_counter()
-        texts = self._captions()
+        self.texts = self._captions()
         collectors = self._collectors()
         sides: list[_Name] = ["real"] if collectors["real"] or self.pair_jobs else []
         sides += ["made"] if self.sources["made"] is not None else []
@@ -196,7 +198,7 @@ class _Run:
         for request, collector in collectors["made"].items():
             self.partial["made", request].finish()
             self.networks[request].made = collector.known(
-                self.networks[request].text(texts, self.said)
+                self.networks[request].text(self.texts, self.said)
             )
         self.seconds["features"] = time.perf_counter() - begin
 
@@ -205,6 +207,8 @@ class _Run:
     ) -> None:
         """One batch, to all that look at its side."""
         self.shapes.setdefault(side, cast(tuple[int, int, int], tuple(batch.images.shape[1:])))
+        if side == "made" and self.colour is not True:
+            self.colour = guards.has_colour(batch)
         for request, collector in collectors.items():
             before = collector.done
             collector.add(batch, self.device)
@@ -354,7 +358,7 @@ class _Run:
 
     def _spec(self, job: Job, n: int) -> MetricSpec:
         extractor = None if job.extractor is None else self._network(job).extractor
-        return describe.metric_spec(job, extractor, self.reference, n)
+        return describe.metric_spec(job, extractor, self.reference, n, self.texts)
 
     def _warnings(self) -> Iterator[str]:
         """Each once, with the side that it is of."""
@@ -372,6 +376,7 @@ class _Run:
         yield from said
         yield from dict.fromkeys(self.said)
         yield from guards.warnings(self.sources["made"], self.sources["real"])
+        yield from guards.other_purpose(self.networks, self.colour)
         for job in self.set_jobs:
             network = self._network(job)
             if network.made is not None and network.real is not None and not self._failed(job):

@@ -6,12 +6,21 @@ from genbench import features
 from genbench.evaluation.reference import Origin
 from genbench.evaluation.request import EvalSpec, Job
 from genbench.features import Extractor
-from genbench.inputs import Source
+from genbench.inputs import Batch, Source
 from genbench.metrics import FeatureSet, Metric, PairMetric
 from genbench.metrics.frechet import FrechetSums, Moments, frechet_distance, gaussian
 from genbench.spec import ConfigError
 
-__all__ = ["check", "check_network", "few_images", "grey_is_fine", "small_sample_bias", "warnings"]
+__all__ = [
+    "check",
+    "check_network",
+    "few_images",
+    "grey_is_fine",
+    "has_colour",
+    "other_purpose",
+    "small_sample_bias",
+    "warnings",
+]
 
 _ENOUGH = 5  # images for each feature, below which a Frechet distance is clearly biased
 
@@ -77,14 +86,20 @@ def _check_job(
     metric.check_numbers(made.n, real_n, job.options, job.name)
 
 
-def check_network(job: Job, extractor: Extractor) -> None:
-    """Refuse a metric of classes or text for a network that is known to give none.
+def check_network(job: Job, extractor: Extractor, sides: Iterable[Source | None] = ()) -> None:
+    """Refuse a metric of classes or text for a network that is known to give none, and a network
+    that is for other images than those of a dataset.
 
     Raises:
         ConfigError: With the way on.
     """
     if not isinstance(job.metric, Metric):
         return
+    for source in sides:
+        if source is None or not source.dataset:
+            continue
+        if why := features.unfit(extractor.name, source.dataset.rpartition(":")[0]):
+            raise ConfigError(f"{why}; choose another extractor, e.g. --extractor inception")
     reads = job.metric.reads
     if "text" in reads and not hasattr(extractor, "text"):
         raise ConfigError(
@@ -108,6 +123,19 @@ def grey_is_fine(requests: Iterable[features.Request]) -> bool:
         )
         for request in requests
     )
+
+
+def has_colour(batch: Batch) -> bool:
+    """Whether any pixel is not grey."""
+    images = batch.images
+    return images.shape[1] == 3 and bool((images != images[:, :1]).any())
+
+
+def other_purpose(requests: Iterable[features.Request], colour: bool | None) -> Iterator[str]:
+    """Which networks are for other images than these."""
+    for request in requests:
+        if why := features.unfit(request.name, colour=colour):
+            yield f"{why}, which these are: choose another extractor, e.g. inception"
 
 
 def warnings(made: Source | None, real: Source | None) -> Iterator[str]:

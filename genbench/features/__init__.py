@@ -6,6 +6,7 @@ from pathlib import Path
 from genbench.features.base import Extractor, Features, TextExtractor, WeightsError
 from genbench.features.cards import card, names
 from genbench.features.catalog import NETWORKS, Request, describe, parse
+from genbench.features.purpose import unfit, unsure
 
 __all__ = [
     "NETWORKS",
@@ -20,6 +21,8 @@ __all__ = [
     "load",
     "names",
     "parse",
+    "unfit",
+    "unsure",
 ]
 
 

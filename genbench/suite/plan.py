@@ -17,6 +17,7 @@ from genbench.spec import (
     parse,
 )
 from genbench.suite.file import Row, Suite
+from genbench.suite.own_images import misfit
 
 if TYPE_CHECKING:
     from genbench.api import Config, Options
@@ -47,6 +48,12 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
         _of_files(_metric(suite, name), suite.dataset, fingerprint)
         for name in dict.fromkeys(wanted)
     )
+    for metric in scored:
+        if why := misfit(metric.extractor, suite.dataset, data_root):
+            raise ConfigError(
+                f"suite {suite.name!r}: {why}; choose another network for metric "
+                f"{metric.name!r}, e.g. extractor=inception or extractor=pixels"
+            )
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows[: suite.limit]

@@ -265,6 +265,18 @@ def test_captions_are_read_before_any_image_is_looked_at(tmp_path, monkeypatch):
     assert score.value == pytest.approx(100 * float(cosines.clamp(min=0).mean()), rel=1e-5)
 
 
+def test_scores_against_other_captions_have_other_ids(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "load", lambda request: Reader())
+    made, file, ids = digits("test", 40), tmp_path / "captions.txt", []
+    for text in ("a digit\n", "a digit\r\n", "a cat\n"):  # the second are the same captions
+        file.write_text(text * 40, newline="")
+        found = run(made, None, [f"captions={file}", "metrics=clip"])
+        ids += found.scores
+        assert found.metrics[ids[-1]].id == ids[-1]
+    assert ids[0] == ids[1] != ids[2]
+    assert all("/captions=" in one for one in ids)
+
+
 def test_a_network_that_reads_no_text_is_told_before_it_runs(network, tmp_path):
     file = tmp_path / "captions.txt"
     file.write_text("a digit\n" * 40)
