@@ -71,6 +71,8 @@ def _network(name: str) -> str:
         if importlib.util.find_spec(name) is None:
             return "not installed: pip install 'genbench[clip]'"
         return f"installed; weights are those of {':'.join((name, *arguments))}"
+    if not files:
+        return "needs no weights"
     from genbench.features.weights_file import at_hand  # loads torch
 
     try:

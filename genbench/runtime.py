@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["CellTimeoutError", "Interrupts", "Progress", "Runtime", "time_limit"]
+MOST_THREADS = 1024  # of a cell, and cells at the same time
+
+__all__ = ["MOST_THREADS", "CellTimeoutError", "Interrupts", "Progress", "Runtime", "time_limit"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ of what samples were asked for (`TaskMetric`).
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from genbench import dist, features, metrics
 from genbench.api import Caption, Layout
 from genbench.data import Dataset, words
+from genbench.evaluation import guards
 from genbench.features import Extractor, TextExtractor
 from genbench.metrics import Answers, FeatureSet, Metric, PairMetric, TaskMetric
 from genbench.metrics.pairs import pair_score
@@ -107,12 +108,23 @@ class Scoring:
         return tensors, info
 
     def notes(self) -> dict[str, str]:
-        """What a reader of the scores must know of the questions; see `Dataset.notes`."""
+        """What a reader of the scores must know of the questions and numbers; see `Dataset`."""
+        notes = {}
         name = self.cell.sample.train.task
-        if name == "unconditional":
-            return {}
-        text = task(name).about(self._questioned, self._like)
-        return {"questions": text} if text else {}
+        if name != "unconditional" and (text := task(name).about(self._questioned, self._like)):
+            notes["questions"] = text
+        if short := list(dict.fromkeys(self._short())):
+            notes["few images"] = f"{', '.join(short)}: too high, and comparable at equal n only"
+        return notes
+
+    def _short(self) -> Iterator[str]:
+        """The Frechet distances that are clearly too high for want of images."""
+        for spec in self.cell.metrics:
+            if spec.name in ("fd", "fid"):
+                made, _ = self._sides(spec)
+                dim = made.features.shape[1]
+                if guards.few(made.n, dim):
+                    yield f"{spec.name.upper()} of {made.n:,} images in {dim:,} features"
 
     # --- sets ------------------------------------------------------------------------------------
 

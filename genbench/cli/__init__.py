@@ -2,6 +2,7 @@
 and `data` load torch."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,10 @@ from genbench.cli.common import (
     count,
     data_root,
     kinds,
+    refuse_empty,
     result,
     say,
+    to_path,
     warn,
 )
 from genbench.features import WeightsError
@@ -49,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     inconclusive, 5 nothing comparable, 70 a fault of genbench, 130 interrupted.
     """
     parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments, rest = parser.parse_known_args(given)
     # argparse takes positionals in one piece; changes may also stand behind an option
     if rest and ("changes" not in arguments or any(r.startswith("-") for r in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.changes += rest
     try:
+        refuse_empty(given)
         for reason in registry.broken().values():
             warn(f"{reason}; the rest works")
         code: int = arguments.command(arguments)
@@ -99,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("suite", nargs="?", help="a suite's name, or a path ending in .toml")
     run.add_argument("changes", nargs="*", metavar="key=value", help="changes to the suite")
-    run.add_argument("--out", type=Path, help="results folder (default: runs/SUITE)")
+    run.add_argument("--out", type=to_path, help="results folder (default: runs/SUITE)")
     run.add_argument("--cell", metavar="KEY", help="run one cell of the folder's last plan again")
     running.add_options(run)
     running.add_renew(run)

@@ -16,6 +16,7 @@ from genbench.cli.common import (
     kinds,
     result,
     say,
+    to_path,
     warn,
 )
 from genbench.spec import Cell
@@ -47,7 +48,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         help="claims of genbench (see genbench ls), one of them as FILE/CLAIM, a path ending in "
         ".toml, or a change; without a name all, with --no-run those of which every row has a run",
     )
-    parser.add_argument("--out", type=Path, help="results folder (default: runs/claims)")
+    parser.add_argument("--out", type=to_path, help="results folder (default: runs/claims)")
     parser.add_argument(
         "--no-run",
         action="store_true",

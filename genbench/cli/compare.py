@@ -1,10 +1,9 @@
 """`genbench compare`: two results folders, metric by metric."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from genbench.cli.common import INCOMPARABLE, OK, as_json, folder, kinds, result, say
+from genbench.cli.common import INCOMPARABLE, OK, as_json, folder, kinds, result, say, to_path
 
 __all__ = ["add_parser"]
 
@@ -18,8 +17,8 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "It informs and never fails for a worse number: `genbench gate` decides.",
         epilog="exit codes: 0 compared, 2 usage, 5 nothing comparable",
     )
-    parser.add_argument("old", type=Path, help="the older folder that `genbench run` wrote")
-    parser.add_argument("new", type=Path, help="the newer one")
+    parser.add_argument("old", type=to_path, help="the older folder that `genbench run` wrote")
+    parser.add_argument("new", type=to_path, help="the newer one")
     parser.add_argument(
         "--metric", action="append", default=[], metavar="NAME", help="only this one; repeatable"
     )

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, as_json, count, data_root, result, say
+from genbench.cli.common import OK, as_json, count, data_root, result, say, to_path
 from genbench.spec import ConfigError
 from genbench.store import atomic_write
 
@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("dataset", help="NAME, NAME@SIZE or NAME:PATH@SIZE, see genbench ls")
     parser.add_argument("changes", nargs="*", metavar="data.root=PATH")
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a contact sheet")
+    parser.add_argument("--sheet", type=to_path, metavar="FILE.png", help="write a contact sheet")
     parser.add_argument("--split", default="train", help="of the sheet: train (default) or test")
     parser.add_argument("--n", type=count, default=8, help="images of the sheet, or of each class")
     parser.set_defaults(command=_data)

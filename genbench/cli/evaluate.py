@@ -5,7 +5,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import CELLS_FAILED, OK, as_json, data_root, result, say
+from genbench.cli.common import (
+    CELLS_FAILED,
+    OK,
+    as_json,
+    data_root,
+    result,
+    say,
+    thread_count,
+    to_path,
+)
 from genbench.spec import ConfigError
 
 if TYPE_CHECKING:
@@ -49,10 +58,10 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         help="weights file of the extractor, or of the one that is named",
     )
     parser.add_argument("--protocol", help="how images are prepared (default: the first, tf1)")
-    parser.add_argument("--save-stats", type=Path, metavar="FILE", help="keep the reference's")
-    parser.add_argument("--load-stats", type=Path, metavar="FILE", help="use a kept reference")
+    parser.add_argument("--save-stats", type=to_path, metavar="FILE", help="keep the reference's")
+    parser.add_argument("--load-stats", type=to_path, metavar="FILE", help="use a kept reference")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=thread_count, help="CPU threads (default: all)")
     parser.set_defaults(command=_eval)
     return parser
 
@@ -76,7 +85,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     from genbench.runtime import Runtime
     from genbench.worker import configure
 
-    runtime = Runtime(out=Path(), device=arguments.device, threads=arguments.threads)
+    runtime = Runtime(out=Path(), device=arguments.device, threads=arguments.threads or 0)
     configure(runtime)
     made = _open(arguments.generated, spec, root)
     real = _open(arguments.reference, spec, root)
@@ -124,15 +133,15 @@ def _check_sides(arguments: argparse.Namespace) -> None:
 
 def _weights(given: list[str]) -> dict[str, Path]:
     """Files by extractor; "" for the extractor that most metrics look through."""
-    files: dict[str, Path] = {}
+    found: dict[str, Path] = {}
     for text in given:
         head, equals, tail = text.partition("=")
         named = bool(equals) and not Path(text).exists()
-        path = Path(tail if named else text).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"--weights {text}: there is no file {path}")
-        files[head if named else ""] = path
-    return files
+        file = to_path(tail if named else text)
+        if not file.is_file():
+            raise ConfigError(f"--weights {text}: there is no file {file}")
+        found[head if named else ""] = file
+    return found
 
 
 def _open(text: str | None, spec: "EvalSpec", root: Path | None) -> "Source | None":

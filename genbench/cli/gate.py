@@ -22,6 +22,7 @@ from genbench.cli.common import (
     folder,
     result,
     say,
+    to_path,
     warn,
 )
 from genbench.spec import Cell, ConfigError
@@ -60,12 +61,12 @@ def _add_bank(verbs: Any) -> None:
         description="Every row needs 8 training seeds or more: the spread between them is what "
         "later values are judged by.",
     )
-    add.add_argument("results", type=Path, help="folder that `genbench run` wrote")
-    add.add_argument("--bank", type=Path, required=True, metavar="FILE", help="the bank, JSON")
+    add.add_argument("results", type=to_path, help="folder that `genbench run` wrote")
+    add.add_argument("--bank", type=to_path, required=True, metavar="FILE", help="the bank, JSON")
     _add_margin(add)
     add.set_defaults(command=_bank_add)
     show = actions.add_parser("show", help="print a bank")
-    show.add_argument("bank", type=Path, metavar="FILE")
+    show.add_argument("bank", type=to_path, metavar="FILE")
     show.set_defaults(command=_bank_show)
     for action in (add, show):
         action.add_argument("--json", action="store_true", help="JSON on stdout")
@@ -81,9 +82,11 @@ def _add_gate(verbs: Any) -> None:
         epilog="exit codes: 0 pass, 1 regressed, 2 usage or configuration, 3 missing or failed "
         "cells, 4 inconclusive, 5 nothing comparable, 130 interrupted",
     )
-    parser.add_argument("new", type=Path, metavar="NEW", help="folder that `genbench run` wrote")
+    parser.add_argument(
+        "new", type=to_path, metavar="NEW", help="folder that `genbench run` wrote"
+    )
     parser.add_argument("changes", nargs="*", metavar="data.root=PATH")
-    parser.add_argument("--bank", type=Path, required=True, metavar="FILE", help="the bank")
+    parser.add_argument("--bank", type=to_path, required=True, metavar="FILE", help="the bank")
     parser.add_argument("--metric", help="gate this metric (default: the first of each row)")
     _add_margin(parser)
     parser.add_argument("--alpha", type=_alpha, default=0.05, help="false alarms (default: 0.05)")
@@ -91,7 +94,7 @@ def _add_gate(verbs: Any) -> None:
     parser.add_argument("--no-more-seeds", action="store_true", help="one look, no new trainings")
     parser.add_argument(
         "--clock",
-        type=Path,
+        type=to_path,
         metavar="BASE",
         help="time sampling beside a checkout of the bank's version, in pairs of processes",
     )
@@ -102,10 +105,10 @@ def _add_gate(verbs: Any) -> None:
         metavar="CELL,...",
         help="rows to time (default: the bank's first that trains)",
     )
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit's XML")
+    parser.add_argument("--junit", type=to_path, metavar="FILE", help="write JUnit's XML")
     parser.add_argument(
         "--summary",
-        type=Path,
+        type=to_path,
         metavar="FILE",
         help="append Markdown (default: the file that GITHUB_STEP_SUMMARY names)",
     )

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genbench.cli.common import OK, as_json, folder, kinds, result, say
+from genbench.cli.common import OK, as_json, folder, kinds, result, say, to_path
 from genbench.spec import ConfigError
 from genbench.store import Store, atomic_write
 
@@ -24,8 +24,10 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         description="Writes tables, plots and one page. Several folders, or one with several "
         "datasets, get a second table over all datasets.",
     )
-    parser.add_argument("results", type=Path, nargs="*", help="folders that `genbench run` wrote")
-    parser.add_argument("--out", type=Path, help="where to write (default: the same folder)")
+    parser.add_argument(
+        "results", type=to_path, nargs="*", help="folders that `genbench run` wrote"
+    )
+    parser.add_argument("--out", type=to_path, help="where to write (default: the same folder)")
     parser.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     parser.add_argument(
         "--baseline-row",

@@ -20,6 +20,7 @@ from genbench.cli.common import (
     data_root,
     result,
     say,
+    to_path,
     warn,
 )
 from genbench.spec import Cell, ConfigError
@@ -46,7 +47,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "target",
-        type=Path,
+        type=to_path,
         metavar="RECORD|LEADERBOARD",
         help="FOLDER/records/KEY.json; or a results folder, its leaderboard.csv or its plan.json",
     )
@@ -60,7 +61,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         metavar="SHARE",
         help="largest relative difference of a score that is called equal (default: 0.02)",
     )
-    parser.add_argument("--out", type=Path, help="new folder (default: runs/reproduce-NAME)")
+    parser.add_argument("--out", type=to_path, help="new folder (default: runs/reproduce-NAME)")
     running.add_options(parser)
     parser.set_defaults(command=_reproduce, batch=None)
     return parser

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genbench.cli.common import count, say
+from genbench.cli.common import count, say, thread_count
 from genbench.own_code import code_of, digest
 from genbench.runtime import Runtime
 from genbench.spec import Cell, ConfigError, nearest
@@ -34,11 +34,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", default="local", metavar="inline|local")
     parser.add_argument(
         "--slots",
-        type=count,
+        type=thread_count,
         help="cells at the same time (local; default: 1, or all cores where a suite sets threads)",
     )
     parser.add_argument(
-        "--threads", type=count, help="CPU threads of a cell (default: the suite's, or all)"
+        "--threads", type=thread_count, help="CPU threads of a cell (default: the suite's, or all)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(

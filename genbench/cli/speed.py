@@ -13,6 +13,7 @@ from genbench.cli.common import (
     data_root,
     result,
     say,
+    to_path,
     warn,
 )
 from genbench.spec import ConfigError
@@ -48,7 +49,7 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "FOLDER/artifacts/train",
     )
     parser.add_argument("changes", nargs="*", metavar="key=value", help="see below")
-    parser.add_argument("--out", type=Path, help="results folder (default: runs/speed-NAME)")
+    parser.add_argument("--out", type=to_path, help="results folder (default: runs/speed-NAME)")
     parser.add_argument("--again", action="store_true", help="time anew what was timed before")
     parser.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     running.add_options(parser)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from genbench.files import expanded
 from genbench.spec import ConfigError, nearest
 
 __all__ = ["FOLDERS", "MAX_SIZE", "NAMES", "SCENE_SIZES", "DatasetId", "parse_id"]
@@ -54,7 +55,7 @@ def parse_id(text: str) -> DatasetId:
     if name in FOLDERS:
         if not path:
             raise ConfigError(f"dataset {text!r} names no folder; write {name}:PATH@SIZE")
-        return DatasetId(name, Path(path).expanduser(), size)
+        return DatasetId(name, expanded(path), size)
     if colon:
         raise ConfigError(
             f"dataset {text!r}: {name} takes no path, its place is set by data.root; "

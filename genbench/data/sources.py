@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genbench.data.dataset import SPLITS, Annotation, Dataset, content_hash
 from genbench.data.ids import NAMES, DatasetId, parse_id
-from genbench.files import is_folder
+from genbench.files import expanded, is_folder
 from genbench.spec import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -176,5 +176,5 @@ def _contents(parsed: DatasetId, split: str, root: Path, path: Path | None) -> "
 
 def _root(root: Path | None) -> Path:
     if root is not None:
-        return root.expanduser()
-    return Path(os.environ.get("GENBENCH_DATA") or "~/.cache/genbench").expanduser()
+        return expanded(root)
+    return expanded(os.environ.get("GENBENCH_DATA") or "~/.cache/genbench")

@@ -14,6 +14,7 @@ from genbench.spec import ConfigError
 __all__ = [
     "check",
     "check_network",
+    "few",
     "few_images",
     "grey_is_fine",
     "has_colour",
@@ -152,13 +153,18 @@ def warnings(made: Source | None, real: Source | None) -> Iterator[str]:
         )
 
 
+def few(n: int, dim: int) -> bool:
+    """Whether a Frechet distance of n images in `dim` features is clearly too high."""
+    return 4 <= n < _ENOUGH * dim
+
+
 def few_images(job: Job, made: FeatureSet, real: FeatureSet) -> Iterator[str]:
     """How far a Frechet distance is off for want of images, and what to look at instead."""
     metric = job.metric
     if not isinstance(metric, Metric) or metric.name != "fd":
         return
     dim = len(real.sums(Moments).mean)
-    if 4 <= made.n < _ENOUGH * dim:
+    if few(made.n, dim):
         bias = small_sample_bias(made, real)
         name = job.name.upper()
         much = f"about {bias:.3g} too high" if bias > 0 else "too high, by how much is unclear"

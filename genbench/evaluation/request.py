@@ -1,7 +1,7 @@
 """What is asked of `genbench eval`: which metrics, through which networks, with which options."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +109,7 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
     Raises:
         ConfigError: For unknown metrics, extractors and options, with the nearest ones.
     """
-    files = dict(weights or {})
+    given = _Given(dict(weights or {}))
     default = spec.extractor if not spec.protocol else f"{spec.extractor}/{spec.protocol}"
     found: dict[tuple[str, features.Request | None], Job] = {}
     for text in spec.metrics:
@@ -123,22 +123,61 @@ def jobs(spec: EvalSpec, weights: Mapping[str, Path] | None = None) -> list[Job]
                 )
             request = None
             if isinstance(metric, Metric):
-                request = _network(metric, other, default, files, spec)
-            job = Job(metric, request, _options(metric, spec.options, files.get(member)))
+                request = _network(metric, other, default, given, spec)
+            own = given.file(member) if hasattr(metric.options(), "weights") else None
+            job = Job(metric, request, _options(metric, spec.options, own))
             found[member, request] = job
     _check_options(spec.options, [job.metric for job in found.values()])
+    given.check()
     return list(found.values())
 
 
+@dataclass
+class _Given:
+    """Weights files that the user names, and which networks could have had one.
+
+    Attributes:
+        files: By name of the network; "" for the one that most metrics look through.
+        asked: The names that a file was looked for under.
+    """
+
+    files: dict[str, Path]
+    asked: dict[str, None] = field(default_factory=dict)
+
+    def file(self, name: str, default: bool = False) -> Path | None:
+        """The file of a network, or where it is the default the one without a name."""
+        self.asked |= dict.fromkeys([name, ""] if default else [name])
+        return self.files.get(name, self.files.get("") if default else None)
+
+    def check(self) -> None:
+        """Refuse files that no network reads.
+
+        Raises:
+            ConfigError: With the networks that could.
+        """
+        names = sorted(self.asked.keys() - {""})
+        for name in self.files.keys() - self.asked.keys():
+            file = self.files[name]
+            if not names:
+                way = "no metric that is asked for has a network with weights: leave it out"
+            elif name:
+                way = f"no metric looks through {name!r}; {nearest(name, names)}"
+            else:
+                way = f"say which network it is of, --weights {names[0]}={file}"
+            named = f"{name}={file}" if name else f"{file}"
+            raise ConfigError(f"--weights {named} would not be read: {way}")
+
+
 def _network(
-    metric: Metric, named: str, default: str, files: Mapping[str, Path], spec: EvalSpec
+    metric: Metric, named: str, default: str, given: _Given, spec: EvalSpec
 ) -> features.Request:
     """The network that a metric looks through, of NAME@EXTRACTOR and the default."""
     network = metric.through(named, default)
     if metric.extractor:  # it has no weights, and runs as it is
         return features.parse(network)
-    given = files.get(network.split("/")[0], None if named else files.get(""))
-    return features.parse(network, given, spec.dtype, spec.compile)
+    name = network if network.rpartition(":")[0].endswith(".py") else network.split("/")[0]
+    file = given.file(name, default=not named)
+    return features.parse(network, file, spec.dtype, spec.compile)
 
 
 def _names(metric: Metric | PairMetric) -> list[str]:

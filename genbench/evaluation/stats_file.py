@@ -122,6 +122,8 @@ def read_stats(path: Path, said: Declared) -> Stats:
             f"cannot read {path} as a statistics file: {error.strerror}; name another file, or "
             "make one with --save-stats"
         ) from None
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(
             f"{path} is not a statistics file, or damaged ({clean(str(error), 200)}); make one "

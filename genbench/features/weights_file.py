@@ -53,6 +53,7 @@ def locate(
     given: Path | None,
     sha256: str = "",
     also: Sequence[str] = (),
+    option: str = "--weights FILE",
 ) -> Weights:
     """The weights file of a network; downloads it if need be.
 
@@ -63,6 +64,7 @@ def locate(
         given: A file that the user names. Any content will do, but only the known one is official.
         sha256: The known sha256, or the start of it; "" if there is none to check.
         also: Names under which other libraries keep the same file.
+        option: How the command line takes a file of the user's.
 
     Raises:
         WeightsError: No such file and no way to download it, or another content than the known.
@@ -80,7 +82,7 @@ def locate(
         if path.is_file():
             return Weights(path, _checked(path, name, sha256), True)
     path = folders[-1] / file
-    _download(url, path, name, sha256, folders)
+    _download(url, path, name, sha256, folders, option)
     return Weights(path, _checked(path, name, sha256), True)
 
 
@@ -190,7 +192,9 @@ def _checked(path: Path, name: str, sha256: str) -> str:
     return digest
 
 
-def _download(url: str, path: Path, name: str, sha256: str, folders: list[Path]) -> None:
+def _download(
+    url: str, path: Path, name: str, sha256: str, folders: list[Path], option: str
+) -> None:
     """Fetch `url` to `path`, whole and checked or not at all."""
     reason = "there is no download for it"
     if url:
@@ -206,7 +210,7 @@ def _download(url: str, path: Path, name: str, sha256: str, folders: list[Path])
     places = " and ".join(str(folder) for folder in folders)
     raise WeightsError(
         f"weights of {name} are missing: no file {path.name} in {places}, and {reason}; get the "
-        f"file and name it with --weights FILE, or set {FOLDER} to the folder that holds it"
+        f"file and name it with {option}, or set {FOLDER} to the folder that holds it"
     )
 
 

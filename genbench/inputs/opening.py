@@ -7,7 +7,7 @@ from typing import Literal
 
 from genbench import data
 from genbench.data.ids import MAX_SIZE
-from genbench.files import is_folder, opened
+from genbench.files import expanded, is_folder, opened
 from genbench.images import ALPHAS, SUFFIXES, Alpha, find, shown
 from genbench.inputs.arrays import Arrays, in_memory, npy, npz
 from genbench.inputs.containers import Folder, Zip
@@ -61,7 +61,7 @@ def open_source(
     dataset, colon, split = text.rpartition(":")
     if colon and text.partition(":")[0].partition("@")[0] in data.names():
         return _dataset(dataset, split, resize, data_root)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if is_folder(path):
         if holds_results(path):
             return from_run(path, "", resize)
@@ -69,7 +69,7 @@ def open_source(
     if _is_there(path):
         return _file(path, resize, on_error == "skip", alpha)
     folder, hash_, name = text.rpartition("#")
-    if hash_ and is_folder(results := Path(folder).expanduser()):
+    if hash_ and is_folder(results := expanded(folder)):
         if not holds_results(results):
             raise ConfigError(f"{results} holds no records of runs, so {name!r} names none there")
         return from_run(results, name, resize)

@@ -83,6 +83,8 @@ def expand(name: str) -> list[str]:
     Raises:
         ConfigError: For an unknown name, with the nearest one.
     """
+    if not name:
+        raise ConfigError("one of the metrics has no name; take out the comma that is too much")
     members = [m.name for m in _scan().values() if _group(m) == name]
     return members or [find(name).name]
 

@@ -148,10 +148,10 @@ def r_precision(made: FeatureSet, real: FeatureSet | None, options: RPrecisionOp
     kinds, own = distinct(captions)
     others = options.candidates - 1
     if len(kinds) < options.candidates:
+        set_it = f"set r_precision.candidates={len(kinds)}"
         raise ConfigError(
             f"r_precision needs {options.candidates} different captions, got {len(kinds)} with "
-            f"{len(images)} images; "
-            + (f"set candidates={len(kinds)}" if len(kinds) > 1 else "give different captions")
+            f"{len(images)} images; {set_it if len(kinds) > 1 else 'give different captions'}"
         )
     table = captions[kinds]
     hits = np.zeros(len(images), dtype=bool)

@@ -134,7 +134,12 @@ def network(net: str, given: Path | None = None) -> Network:
     module = _without_weights(net)
     classifier, title = _CLASSIFIERS[net], f"lpips (net={net})"
     weights = locate(
-        title, classifier.file, _URL + classifier.file, given, sha256=classifier.sha256
+        title,
+        classifier.file,
+        _URL + classifier.file,
+        given,
+        sha256=classifier.sha256,
+        option="--weights lpips=FILE",
     )
     # slice2.3.weight here is features.3.weight in the file, whose last layers are not needed
     names = {f"features.{key.partition('.')[2]}": key for key in module.net.state_dict()}

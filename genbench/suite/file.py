@@ -88,7 +88,7 @@ class Suite(Spec):
     rows: tuple[Row, ...]
     limit: int | None = Field(None, ge=1)
     optional: bool = False
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, le=1024)
 
 
 def names() -> list[str]:

@@ -150,3 +150,44 @@ def test_help_starts_without_torch():
     env = {**os.environ, **environment()}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("", "--reference", "digits:train"), "an argument is empty, beside eval"),
+        (("digits:test", "--reference="), "an argument is empty, beside --reference"),
+        (("digits:test", "data.root="), "data.root= is empty"),
+        (("digits:test", "--metrics", "is,"), "take out the comma"),
+        (("~nobodyhere/x", "--metrics", "is"), "there is no '~nobodyhere/x'"),
+        (("a" * 300, "--metrics", "is"), "there is no 'aaa"),
+        (("digits:test", "--metrics", "is", "--weights", "FILE"), "digits-cnn comes with its"),
+        (("digits:test", "--metrics", "lpips", "--weights", "FILE"), "--weights lpips=FILE"),
+        (("digits:test", "--metrics", "psnr", "--weights", "FILE"), "would not be read"),
+        (("digits:test", "--metrics", "is", "--weights", "inceptoin=FILE"), "no metric looks thr"),
+    ],
+)
+def test_arguments_that_say_nothing_are_refused(arguments, said, here, tmp_path):
+    (tmp_path / "FILE").write_text("")
+    here_of = [text.replace("FILE", f"{tmp_path / 'FILE'}") for text in arguments]
+    code, _, err = here(*here_of, *DIGITS)
+    assert code == 2 and said.replace("FILE", f"{tmp_path / 'FILE'}") in err, err
+
+
+@pytest.mark.parametrize("threads", ["-1", "0", "99999999999", "9" * 5000, "two"])
+def test_a_number_of_threads_that_is_none_is_refused(threads, here, capsys):
+    with pytest.raises(SystemExit) as exit:
+        here("digits:test", "--metrics", "is", "--threads", threads)
+    assert exit.value.code == 2
+    assert "is not a whole number from 1 to 1024" in capsys.readouterr().err
+
+
+def test_a_metric_that_fails_is_in_the_table_and_in_the_exit_code(tmp_path, here):
+    np.save(tmp_path / "flat.npy", np.full((40, 8, 8), 90, np.uint8))
+    flat = tmp_path / "flat.npy"
+    code, out, err = here(
+        "digits:test", "--reference", flat, *DIGITS, "--metrics", "high_frequency,fd"
+    )
+    assert code == 3, err
+    assert "high frequency (pixels) failed: the real images are all flat" in out
+    assert "fd@digits-cnn/flat.npy-" in out

@@ -61,7 +61,7 @@ def test_a_statistics_file_that_lacks_something_is_refused(tmp_path):
 def test_statistics_of_other_programs_are_refused(tmp_path):
     path = tmp_path / "cifar10.npz"
     np.savez(path, mu=np.zeros(4), sigma=np.eye(4))
-    with pytest.raises(ConfigError, match="does not say .* how many images; .* reference_n="):
+    with pytest.raises(ConfigError, match="^[^(]*does not say .* reference_n="):
         with_stats(path)
     with pytest.raises(ConfigError, match="there is no statistics file"):
         with_stats(tmp_path / "nothing")

@@ -143,7 +143,7 @@ def test_captions_that_images_share_never_stand_against_themselves():
     assert r_precision(text, shaken.astype(np.float32), candidates=4).value == 1.0
     with pytest.raises(ConfigError, match=r"needs 100 different captions, got 4 with 120 images;"):
         r_precision(text, shaken)
-    with pytest.raises(ConfigError, match=r"got 4 .*; set candidates=4"):
+    with pytest.raises(ConfigError, match=r"got 4 .*; set r_precision.candidates=4"):
         r_precision(text, shaken, candidates=5)
     with pytest.raises(ConfigError, match=r"got 1 .*; give different captions"):
         r_precision(text, text[:1].repeat(120, 0), candidates=2)
