@@ -245,11 +245,10 @@ class Baseline(nn.Module, ABC, Generic[C]):
     Class attributes:
         cond: The type of the condition, which is the kind of the task.
         kind: "gan", "autoencoder", "diffusion", "reference", ...: groups the rows of tables.
-        Config: The family's settings, a subclass of `api.Config`.
-        Options: The family's sampling options, a subclass of `api.Options`.
+        Config, Options: Its settings and sampling options, of `api.Config` and `api.Options`.
         counted: Submodules whose calls count as network evaluations; () for the direct children.
         sampled: Optimizers of networks that make samples, for `budget.updates`; () for all.
-        fit_split: The split that `fit` is shown.
+        fit_split: The split that `fit` is shown; with `each_once` a sample is one of its images.
         defining: Fields that say which variant a row is, for its label; a literal tuple.
         presets: Named settings, with fields of `Options` under "options"; "paper" is the paper's.
     """
@@ -261,6 +260,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
     counted: ClassVar[tuple[str, ...]] = ()
     sampled: ClassVar[tuple[str, ...]] = ()
     fit_split: ClassVar[str] = "train"
+    each_once: ClassVar[bool] = False
     defining: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 

@@ -96,6 +96,17 @@ def test_a_cell_can_be_rerun_by_its_key(done, tmp_path):
     assert copy.has("sample", cells[2].sample.key)
 
 
+def test_two_suites_in_one_folder_have_one_table(tmp_path):
+    for name, rows in (("one", '"gaussian"'), ("two", '"noise"')):
+        path = suite_file(tmp_path, [f"baseline = {rows}"]).rename(tmp_path / f"{name}.toml")
+        ran = genbench("run", path, "--out", tmp_path / "out", "--executor", "inline")
+        assert ran.returncode == 0, ran.stderr
+    assert "gaussian" in ran.stdout and "noise" in ran.stdout
+    assert Store(tmp_path / "out").plan()[0] == "one + two"
+    csv = (tmp_path / "out" / "leaderboard.csv").read_text()
+    assert "gaussian" in csv and "noise" in csv
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 MISTAKES = [

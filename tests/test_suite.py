@@ -5,7 +5,7 @@ import os
 import pytest
 from toys import cells, suite_file
 
-from genbench import features, registry, suite
+from genbench import data, features, registry, suite
 from genbench.spec import Budget, ConfigError
 
 
@@ -247,3 +247,38 @@ def test_a_suite_file_that_cannot_be_read_is_one_sentence(tmp_path, content, sai
     os.mkfifo(path) if content is None else path.write_bytes(content)
     with pytest.raises(ConfigError, match=said):
         suite.load(str(path))
+
+
+# --- what depends on data and spec alone is refused when it is planned ---------------------------
+
+
+def test_more_samples_than_images_are_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigError, match="real gives every image of digits:test once, which are"):
+        suite.plan(suite.load("smoke", ["n=361"]))
+    assert len(suite.plan(suite.load("smoke", ["n=360"]))) == 9
+    assert suite.plan(suite.load("smoke", ["n=361", "baseline=memoriser"]))
+    with pytest.raises(ConfigError, match="memoriser gives every image of digits:train once"):
+        suite.plan(suite.load("smoke", ["n=1438", "baseline=memoriser"]))
+
+
+@pytest.mark.parametrize("name", ["digits", "scenes@16"])
+def test_the_numbers_of_images_are_those_that_are_read(name):
+    for split in data.SPLITS:
+        assert data.count(name, split) == len(data.load(name, split))
+
+
+# --- plans in one folder -------------------------------------------------------------------------
+
+
+def test_plans_of_other_suites_and_datasets_add_up_and_the_same_one_is_replaced():
+    def planned(*changes):
+        return suite.plan(suite.load("smoke", ["baseline=gaussian,noise", "n=50", *changes]))
+
+    digits, large = planned(), planned("dataset=digits@16")
+    assert suite.beside(None, "a", digits) == ("a", digits)
+    assert suite.beside(("a", digits), "a", planned("n=60")) == ("a", planned("n=60"))
+    assert suite.beside(("a", digits), "a", large) == ("a", [*digits, *large])
+    both = suite.beside(("a", digits), "b", [digits[0], *planned("n=60")])
+    assert both == ("a + b", [*digits, *planned("n=60")])
+    again = suite.beside(both, "a", digits)
+    assert again[0] == "a + b" and len(again[1]) == 4

@@ -12,6 +12,8 @@ from genbench import api
 class Memoriser(Reference):
     """Training images, in a permutation by the sampling seed, each at most once."""
 
+    each_once = True
+
     def __init__(self, config: api.Config, data: api.DataSpec) -> None:
         super().__init__(config, data)
         self.x: Tensor

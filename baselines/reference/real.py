@@ -13,6 +13,7 @@ class Real(Reference):
     """Test images, in a permutation by the sampling seed, each at most once."""
 
     fit_split = "test"
+    each_once = True
 
     def __init__(self, config: api.Config, data: api.DataSpec) -> None:
         super().__init__(config, data)

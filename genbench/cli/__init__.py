@@ -36,7 +36,7 @@ from genbench.cli.common import (
 )
 from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
-from genbench.store import Store, StoreError
+from genbench.store import Store, StoreError, changing
 from genbench.terminal import unexpected
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ def _planned(
     running.settle(arguments, loaded)
     store = Store(arguments.out or Path("runs") / name, warn, mends=True)
     cells = [cell for part in loaded if _at_hand(part, root) for cell in suite.plan(part, root)]
-    store.put_plan(name, cells)
+    with changing(store.root / "plan.json"):
+        store.put_plan(*suite.beside(store.plan(), name, cells))
     return store, cells
 
 
@@ -243,9 +244,11 @@ def _show(store: Store, cells: list[Cell], json: bool) -> None:
     """Write the tables and pictures of the folder, and print what was asked for."""
     from genbench.report import leaderboard, write
 
-    records = [record for cell in cells if (record := store.record(cell.key)) is not None]
     groups = kinds()
     paths = write(store, store.root, kinds=groups, log=say)
+    if not json:  # what other suites planned here stands in the same tables
+        cells = (store.plan() or ("", cells))[1]
+    records = [record for cell in cells if (record := store.record(cell.key)) is not None]
     if json:
         result(as_json({"records": [r.model_dump(mode="json") for r in records]}))
         return

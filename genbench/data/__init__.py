@@ -4,6 +4,7 @@ An id is `NAME` or `NAME@SIZE`: `digits`, `mnist@32`, `cifar10`; or `NAME:PATH` 
 for data of your own: `imagefolder:/photos@64`, `pairs:facades@64`.
 """
 
+from genbench.data.counting import count
 from genbench.data.dataset import NOT_PUBLISHED, SPLITS, Annotation, Dataset
 from genbench.data.ids import FOLDERS, DatasetId, parse_id
 from genbench.data.sources import (
@@ -25,6 +26,7 @@ __all__ = [
     "DatasetId",
     "available",
     "check",
+    "count",
     "describe",
     "fingerprint",
     "folder_of",

@@ -2,11 +2,12 @@
 
 from genbench.suite.file import Row, Suite, changed, load, names, parts
 from genbench.suite.own_images import settled
-from genbench.suite.plan import chosen, plan, settings
+from genbench.suite.plan import beside, chosen, plan, settings
 
 __all__ = [
     "Row",
     "Suite",
+    "beside",
     "changed",
     "chosen",
     "load",

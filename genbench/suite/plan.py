@@ -22,8 +22,9 @@ from genbench.suite.own_images import misfit
 if TYPE_CHECKING:
     from genbench.api import Config, Options
 
-__all__ = ["chosen", "plan", "settings"]
+__all__ = ["beside", "chosen", "plan", "settings"]
 
+_AND = " + "  # between the names of suites that share a folder
 _ALIGNED = ("paired", "low_res", "to_domain", "edit")  # tasks that may know the one right answer
 
 
@@ -54,6 +55,7 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
                 f"suite {suite.name!r}: {why}; choose another network for metric "
                 f"{metric.name!r}, e.g. extractor=inception or extractor=pixels"
             )
+    _check_numbers(suite, data_root)
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows[: suite.limit]
@@ -62,11 +64,47 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
     return list({cell.key: cell for cell in cells}.values())  # a reference has no training seed
 
 
+def _check_numbers(suite: Suite, data_root: Path | None) -> None:
+    """Refuse more samples than a row has images to give, before anything runs."""
+    for name in dict.fromkeys(row.baseline for row in suite.rows[: suite.limit]):
+        cls = registry.load(name)
+        if not cls.each_once:
+            continue
+        there = data.count(suite.dataset, cls.fit_split, data_root)
+        if suite.n > there:
+            raise ConfigError(
+                f"suite {suite.name!r}: {name} gives every image of {suite.dataset}:"
+                f"{cls.fit_split} once, which are {there:,}, and n={suite.n:,}; set n={there} or "
+                f"less, or leave {name} out with baseline=NAMES"
+            )
+
+
 def _of_files(metric: MetricSpec, dataset: str, fingerprint: str) -> MetricSpec:
     """The metric, its id telling other files from those that were published under that name."""
     if not (fingerprint and metric.reference) or data.parse_id(dataset).path is not None:
         return metric
     return metric.model_copy(update={"notes": (*metric.notes, f"files={fingerprint[:8]}")})
+
+
+def beside(
+    before: tuple[str, list[Cell]] | None, name: str, cells: list[Cell]
+) -> tuple[str, list[Cell]]:
+    """A suite's plan in a folder that may have one: plans of other suites and datasets add up.
+
+    What the same suite planned for the same dataset is replaced.
+
+    Returns:
+        The names of all suites in the folder, and their cells.
+    """
+    if before is None:
+        return name, cells
+    names = before[0].split(_AND)
+    again = {cell.sample.train.dataset for cell in cells} if names == [name] else set()
+    kept = [cell for cell in before[1] if cell.sample.train.dataset not in again]
+    if not kept:
+        return name, cells
+    together = {cell.key: cell for cell in (*kept, *cells)}
+    return _AND.join(dict.fromkeys((*names, name))), list(together.values())
 
 
 def _asks_classes(suite: Suite) -> bool:
