@@ -1,5 +1,6 @@
 """CelebA in its own layout: aligned faces, 40 attributes, and the split that comes with them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from genbench.data import files, listing
 from genbench.data.contents import Contents
 from genbench.data.dataset import Annotation, Note
+from genbench.files import TABLE, read_text
 from genbench.spec import ConfigError
 
 __all__ = ["ATTRIBUTES", "IMAGES", "PARTITION", "read"]
@@ -32,7 +34,7 @@ def read(folder: Path, split: str, size: int | None) -> Contents:
         ConfigError: A missing file, rows that fit neither the count, the names nor the images.
     """
     for name in (ATTRIBUTES, PARTITION, IMAGES):
-        if not (folder / name).exists():
+        if not os.path.lexists(folder / name):
             raise ConfigError(
                 f"celeba: there is no {folder / name}; unpack CelebA so that {IMAGES}/, "
                 f"{ATTRIBUTES} and {PARTITION} are side by side"
@@ -107,7 +109,7 @@ def _partition(path: Path) -> dict[str, str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_text(path, TABLE).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"celeba: {path} cannot be read ({error}); replace it") from error
     return [line.strip() for line in lines if line.strip()]

@@ -1,7 +1,9 @@
 """The optional file `classes.txt`: names of classes by number, one in a line."""
 
+import os
 from pathlib import Path
 
+from genbench.files import read_text
 from genbench.spec import ConfigError
 
 __all__ = ["FILE", "read"]
@@ -16,10 +18,12 @@ def read(kind: str, folder: Path) -> tuple[str, ...] | None:
         ConfigError: An empty file or line, a name that is there twice.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        names = tuple(line.strip() for line in path.read_text("utf-8-sig").rstrip().split("\n"))
+        names = tuple(
+            line.strip() for line in read_text(path, encoding="utf-8-sig").rstrip().split("\n")
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{kind}: {path} cannot be read ({error}); replace it") from error
     for number, name in enumerate(names, 1):

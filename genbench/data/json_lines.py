@@ -1,6 +1,6 @@
 """Files of one JSON object per line about images, as Hugging Face's imagefolder reads them."""
 
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from reprlib import repr as short  # what a file says may be of any length
 from typing import Any
 
 from genbench.data.listing import Listing, Picture
-from genbench.files import is_folder
+from genbench.files import TABLE, is_folder, json_of, read_text
 from genbench.spec import ConfigError, nearest
 
 __all__ = ["Line", "read"]
@@ -59,7 +59,7 @@ def read(listed: Listing, names: tuple[str, ...], example: str) -> Iterator[Line
     """
     kind, folder = listed.kind, listed.folder
     places = [folder, *sorted(path for path in folder.iterdir() if is_folder(path))]
-    found = {place: [place / n for n in names if (place / n).is_file()] for place in places}
+    found = {place: [place / n for n in names if os.path.lexists(place / n)] for place in places}
     if twice := [paths for paths in found.values() if len(paths) > 1]:
         raise ConfigError(f"{kind}: {twice[0][0]} and {twice[0][1]} are both there; keep one")
     if not any(found.values()):
@@ -75,7 +75,7 @@ def read(listed: Listing, names: tuple[str, ...], example: str) -> Iterator[Line
 
 def _lines(kind: str, path: Path, pictures: dict[str, Picture], inside: Path) -> Iterator[Line]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, TABLE, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{kind}: {path} cannot be read ({error}); replace it") from error
     for number, line in enumerate(text.split("\n"), 1):
@@ -104,8 +104,8 @@ def _inside(relative: str, folder: Path) -> str:
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        entry = json_of(line)
+    except ValueError as error:
         raise ConfigError(f"{where}: this is no JSON ({error}); write one object") from error
     if not isinstance(entry, dict):
         kind = type(entry).__name__

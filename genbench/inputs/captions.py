@@ -1,16 +1,21 @@
 """One caption for every image, from a text file, JSON lines or a table."""
 
 import csv
-import json
+import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from genbench.files import TABLE, json_of, read_text
+from genbench.images import few
 from genbench.inputs.containers import key_of
 from genbench.spec import ConfigError
+from genbench.text import shortened
 
 __all__ = ["read"]
 
+_SHOWN = 200  # characters of what a file holds that messages have
 _FILE = ("file", "file_name", "image")
 _TEXT = ("caption", "text")
 _FORMATS = ".txt (one caption a line), .jsonl or .csv (file, caption)"
@@ -41,7 +46,7 @@ def read(path: Path, keys: Sequence[str] | None, n: int | None = None) -> list[s
     rows = list(_rows(path))
     empty = [where for where, _, caption in rows if not caption.strip()]
     if empty:
-        raise ConfigError(f"{path}: {_count(len(empty), 'empty caption')}: {_few(empty)}; fill in")
+        raise ConfigError(f"{path}: {_count(len(empty), 'empty caption')}: {few(empty)}; fill in")
     files = [file for _, file, _ in rows if file is not None]
     if files and len(files) < len(rows):
         bare = next(where for where, file, _ in rows if file is None)
@@ -64,9 +69,11 @@ def read(path: Path, keys: Sequence[str] | None, n: int | None = None) -> list[s
 
 def _rows(path: Path) -> Iterator[Row]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, TABLE, "utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"captions {path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"captions {path} cannot be read: {error.strerror}; name a text file of captions"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"captions {path} are not UTF-8 ({error}); save them as UTF-8") from None
     suffix = path.suffix.lower()
@@ -81,15 +88,15 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def _lines(text: str) -> list[str]:
     # not splitlines, which also splits at characters that may stand in a caption
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         where = f"line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json_of(line)
+        except ValueError as error:
             raise ConfigError(f"{path}, {where} is no JSON ({error}); mend the line") from None
         if not isinstance(row, dict):
             raise ConfigError(f'{path}, {where} is no object; write {{"file": .., "caption": ..}}')
@@ -97,17 +104,53 @@ def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[Row]:
 
 
 def _table_rows(path: Path, text: str) -> Iterator[Row]:
-    table = csv.DictReader(text.splitlines(keepends=True))
-    for number, row in enumerate(table, 1):
-        yield _row(path, f"row {number}", row)
+    table = csv.reader(io.StringIO(text), strict=True)
+    names: list[str] = []
+    begin = 0
+    while True:
+        try:
+            cells = next(table, None)
+        except csv.Error as error:
+            raise ConfigError(
+                f"{path}: what begins in line {begin + 1} is no row of a table ({error}); close "
+                'every quote, and write " inside of quotes as ""'
+            ) from None
+        if cells is None:
+            return
+        if cells and not names:
+            names = _header(path, cells)
+        elif cells:
+            yield _row(path, f"line {begin + 1}", _named(path, begin + 1, names, cells))
+        begin = table.line_num
+
+
+def _header(path: Path, names: list[str]) -> list[str]:
+    _check_names(path, "line 1", names)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(f"{path} has {few(twice)} more than once in line 1; keep one")
+    return names
+
+
+def _check_names(path: Path, where: str, names: Iterable[str]) -> None:
+    if not any(name in _TEXT for name in names):
+        has = shortened(", ".join(names), _SHOWN) or "nothing"
+        raise ConfigError(f"{path}, {where} holds {has}; it needs {' or '.join(_TEXT)}")
+
+
+def _named(path: Path, line: int, names: list[str], cells: list[str]) -> dict[str, Any]:
+    """A row by column; a caption with a comma and without quotes is told, not cut."""
+    if len(cells) != len(names):
+        raise ConfigError(
+            f"{path}, line {line} has {len(cells)} columns and the first line {len(names)}; put "
+            'captions that hold a comma in quotes, "like, this"'
+        )
+    return dict(zip(names, cells, strict=True))
 
 
 def _row(path: Path, where: str, row: dict[str, Any]) -> Row:
     caption = next((row[name] for name in _TEXT if name in row), None)
     file = next((row[name] for name in _FILE if name in row), None)
-    if caption is None and not any(name in row for name in _TEXT):
-        has = ", ".join(map(str, row)) or "nothing"
-        raise ConfigError(f"{path}, {where} holds {has}; it needs {' or '.join(_TEXT)}")
+    _check_names(path, where, row)
     if not isinstance(caption, str | None) or not isinstance(file, str | None):
         raise ConfigError(f"{path}, {where}: file and caption must be text")
     return where, file, caption or ""
@@ -128,13 +171,13 @@ def _matched(path: Path, rows: list[Row], keys: set[str]) -> Iterator[tuple[str,
         found[key] = caption
     if twice:
         raise ConfigError(
-            f"{path} has {_count(len(twice), 'image')} with a second caption: {_few(twice)}; "
+            f"{path} has {_count(len(twice), 'image')} with a second caption: {few(twice)}; "
             "keep one for each"
         )
     if extra:
         raise ConfigError(
             f"{path} has {_count(len(extra), 'caption')} for images that are not there: "
-            f"{_few(extra)}; names are paths below the images' folder, e.g. {min(keys)!r}"
+            f"{few(extra)}; names are paths below the images' folder, e.g. {min(keys)!r}"
         )
     yield from found.items()
 
@@ -144,15 +187,10 @@ def _by_key(path: Path, found: dict[str, str], keys: Sequence[str]) -> list[str]
     if missing:
         raise ConfigError(
             f"{path} has no caption for {len(missing)} of {_count(len(keys), 'image')}: "
-            f"{_few(missing)}; add them or take the images out"
+            f"{few(missing)}; add them or take the images out"
         )
     return [found[key] for key in keys]
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,6 +1,7 @@
 """Captions for images, and images of two sources that belong together."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_empty_captions_are_refused(tmp_path, caption):
     text.write_text(f"one\n{caption or ''}\nthree\n")
     refused(lambda: captions.read(text, KEYS), "1 empty caption: line 2")
     refused(
-        lambda: captions.read(table(tmp_path / "c.csv", [("a/1", caption or "")]), KEYS), "row 1"
+        lambda: captions.read(table(tmp_path / "c.csv", [("a/1", caption or "")]), KEYS), "line 2"
     )
 
 
@@ -89,7 +90,15 @@ def test_empty_captions_are_refused(tmp_path, caption):
         ("c.jsonl", b'{"file": "a"}', ["line 1 holds file", "caption or text"]),
         ("c.jsonl", b'["a"]', ["line 1 is no object"]),
         ("c.jsonl", b'{"text": "a"}\n{oops', ["line 2 is no JSON"]),
-        ("c.csv", b"name,words\na,b\n", ["row 1 holds name, words"]),
+        ("c.csv", b"name,words\na,b\n", ["line 1 holds name, words"]),
+        ("c.csv", b'file,text\na,"b\nc,d\n', ["what begins in line 2 is no row"]),
+        ("c.csv", b'file,text\na,b\nc,"d"e\n', ["what begins in line 3 is no row"]),
+        ("c.csv", b'file,text\na,"b' + b"\nc" * 200_000, ["what begins in line 2", "every quote"]),
+        ("c.csv", b"file,text\na,red, round\n", ["line 2 has 3 columns", "in quotes"]),
+        ("c.csv", b"file,text\na\n", ["line 2 has 1 columns and the first line 2"]),
+        ("c.csv", b"file,text,text\na,b,c\n", ["has text more than once"]),
+        ("c.jsonl", b"[" * 100_000, ["line 1 is no JSON (it is nested too deeply)"]),
+        ("c.jsonl", b'{"' + b"x" * 9000 + b'": 1}', ["line 1 holds xxx", " characters ..."]),
         ("c.txt", "Größe".encode("latin-1"), ["not UTF-8"]),
         ("c.txt", b"", ["0 captions for 3 images"]),
         ("c.yaml", b"a: b", [".yaml is not known", ".txt"]),
@@ -99,6 +108,18 @@ def test_files_that_hold_no_captions(tmp_path, name, content, parts):
     (tmp_path / name).write_bytes(content)
     refused(lambda: captions.read(tmp_path / name, KEYS), str(tmp_path / name), *parts)
     refused(lambda: captions.read(tmp_path / "none.txt", KEYS), "No such file")
+
+
+def test_captions_that_are_no_file(tmp_path):
+    folder, pipe = tmp_path / "c.txt", tmp_path / "p.txt"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    refused(lambda: captions.read(folder, KEYS), "cannot be read: it is a folder, not a file")
+    refused(lambda: captions.read(pipe, KEYS), "cannot be read: it is a pipe, not a file")
+    large = tmp_path / "l.csv"
+    with large.open("wb") as file:
+        file.truncate(5 << 30)
+    refused(lambda: captions.read(large, KEYS), "5,368,709,120 bytes")
 
 
 # --- pairs ---------------------------------------------------------------------------------------
