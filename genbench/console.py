@@ -75,6 +75,10 @@ class Console(_Transient):
         elif time.monotonic() - self._spoke > _HEARTBEAT:
             self._line(f"[{self._done + 1}/{self._total}] {text}")
 
+    def tell(self, cell: Cell, sentence: str) -> None:
+        """Print something that a person should know of a running cell."""
+        self._line(f"genbench: {self._name(cell)}: {clean(sentence, _LONGEST)}")
+
     def finished(self, record: Record) -> None:
         """Print the line of a finished cell."""
         self._done += 1

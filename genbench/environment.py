@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genbench.record import Environment
 
-__all__ = ["checkout", "environment", "peak_bytes", "reset_peak"]
+__all__ = ["checkout", "environment", "machine", "packages", "peak_bytes", "reset_peak"]
 
 _PACKAGES = ("genbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 

@@ -36,8 +36,8 @@ Stage = Literal["load", "train", "sample", "features", "score", "worker"]
 def run_cell(cell: Cell, store: Store, runtime: Runtime) -> Record:
     """Run what is missing of a cell, save and return its record.
 
-    Never raises for what the cell itself does wrong; KeyboardInterrupt and StoreError (a results
-    folder that cannot be written) pass through.
+    Never raises for what the cell itself does wrong; the user's KeyboardInterrupt and StoreError
+    (a results folder that cannot be written) pass through.
     """
     run = _Run(cell, store, runtime)
     before = store.record(cell.key)
@@ -48,9 +48,12 @@ def run_cell(cell: Cell, store: Store, runtime: Runtime) -> Record:
             store.put_record(record)
     except StoreError:
         raise  # no record could be written either
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        # what breaks while ranks stop is no failure; a family may raise anything by itself
         if runtime.interrupts.requested:
-            raise KeyboardInterrupt from error  # what breaks while ranks stop is no failure
+            raise KeyboardInterrupt from error
+        if isinstance(error, KeyboardInterrupt) and not runtime.interrupts.watching:
+            raise
         record = _failure(cell, run.stage, error, runtime, run.kind)
         if dist.lost_peer(error):
             time.sleep(_PEER_SECONDS)  # the rank that failed first says why

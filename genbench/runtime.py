@@ -4,18 +4,30 @@ Nothing here is part of a spec. What changes the last digits of a result (device
 threads, images at a time) is named by the record.
 """
 
+import json
 import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Self
+
+from genbench.text import shortened
+
+__all__ = [
+    "MOST_THREADS",
+    "CellTimeoutError",
+    "Interrupts",
+    "Progress",
+    "Runtime",
+    "is_stopped",
+    "time_limit",
+]
 
 MOST_THREADS = 1024  # of a cell, and cells at the same time
-
-__all__ = ["MOST_THREADS", "CellTimeoutError", "Interrupts", "Progress", "Runtime", "time_limit"]
 
 
 @dataclass(frozen=True)
@@ -36,16 +48,25 @@ class Progress:
     seconds_left: float | None = None
     detail: str = ""
 
+    def cut(self, longest: int) -> "Progress":
+        """The same with a detail of so many characters at most."""
+        return replace(self, detail=shortened(self.detail, longest))
+
 
 class Interrupts:
     """Turns SIGINT and SIGTERM into a stop that loses nothing.
 
     Outside `deferred`, the first signal raises KeyboardInterrupt at once. Inside, it only sets
     `requested`, so that a training loop can finish its step and save; a second one raises.
+
+    Attributes:
+        requested: Whether there was a signal.
+        watching: Whether signals are handled, so that any other KeyboardInterrupt is not theirs.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.watching = False
         self._deferred = False
 
     @contextmanager
@@ -56,9 +77,11 @@ class Interrupts:
             return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(s, self._handle) for s in signals]
+        self.watching = True
         try:
             yield
         finally:
+            self.watching = False
             for s, handler in zip(signals, before, strict=True):
                 signal.signal(s, handler)
 
@@ -158,10 +181,23 @@ class Runtime:
         who = f"process {holder}" if holder else "another process"
         work = {"train": "trains the same model", "sample": "draws the same samples"}[stage]
         way_on = f"; it is stopped: let it go on with `kill -CONT {holder}`, or end it"
-        self.waits(f"waiting for {who}, which {work}{way_on if _is_stopped(holder) else ''}")
+        self.waits(f"waiting for {who}, which {work}{way_on if is_stopped(holder) else ''}")
         with _limit_paused():
             yield
         self.waits("")
+
+    def settings(self) -> str:
+        """What another process needs to know of this, as JSON."""
+        known = {name: getattr(self, name) for name in _SETTINGS}
+        return json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in known.items()})
+
+    @classmethod
+    def parse(cls, settings: str) -> Self:
+        """The circumstances that `settings` described."""
+        known = json.loads(settings)
+        root = known.pop("data_root")
+        out = Path(known.pop("out"))
+        return cls(out=out, data_root=None if root is None else Path(root), **known)
 
     def rerun(self, key: str) -> str:
         """The command that runs the one cell `key` again."""
@@ -171,7 +207,11 @@ class Runtime:
         return shlex.join(command)
 
 
-def _is_stopped(pid: int) -> bool:
+_LIVE = {"progress", "waits", "interrupts"}  # of this process alone
+_SETTINGS = [field.name for field in fields(Runtime) if field.name not in _LIVE]
+
+
+def is_stopped(pid: int) -> bool:
     """Whether a process is stopped, as by Ctrl-Z; False where the system does not tell."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

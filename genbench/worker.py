@@ -2,28 +2,20 @@
 
     python -m genbench.worker CELL.json --out DIR            one cell
     torchrun -n 2 -m genbench.worker CELL.json --out DIR     one cell on two ranks
-    python -m genbench.worker --serve --out DIR              cells from stdin, a JSON line each
 
-A serving worker answers on stdout with JSON lines: `{"start": true}` when it takes a cell up,
-`{"progress": {...}}` while it works, `{"record": KEY}` when the record is saved, and
-`{"fatal": MESSAGE}` when it cannot go on. What libraries print goes to stderr.
+Executors run their cells by `genbench.forkserver`.
 
 Exit codes: 0 ok, 2 the results folder or the input is unusable, 3 the cell failed,
 130 interrupted.
 """
 
 import argparse
+import importlib
 import json
 import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
 
 from genbench.environment import checkout
 from genbench.runtime import Runtime
@@ -31,9 +23,26 @@ from genbench.spec import Cell, ConfigError, nearest, parse
 from genbench.store import Store, StoreError
 from genbench.terminal import say
 
-__all__ = ["check_device", "configure", "main"]
+__all__ = ["check_device", "configure", "devices", "import_all", "main"]
 
-_PARENT_SECONDS = 0.5  # between two looks at whether the parent lives
+_NEEDED = (
+    "genbench.features.convnet",
+    "genbench.pipeline",
+    "safetensors.numpy",
+    "safetensors.torch",
+    "scipy.linalg",
+    "scipy.special",
+    "scipy.stats",
+    "sklearn.datasets",
+    "torch._dynamo",  # which every optimizer imports
+    "torch.utils.flop_counter",
+)
+
+
+def import_all() -> None:
+    """Import what every cell needs: some of it changes what all in one process share."""
+    for name in _NEEDED:
+        importlib.import_module(name)
 
 
 def configure(runtime: Runtime) -> None:
@@ -42,11 +51,13 @@ def configure(runtime: Runtime) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
-    if runtime.device == "auto":
-        runtime.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if runtime.device == "cuda":
-        runtime.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if runtime.device in ("auto", "cuda"):
+        runtime.device = devices(runtime.device)[0]
+        if runtime.device != "cpu":
+            runtime.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     check_device(runtime.device)
+    if runtime.device.startswith("cuda"):
+        torch.cuda.set_device(runtime.device)  # where "cuda" alone means the first one
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     checkout()  # now: a commit that is made while cells run is not what they ran
@@ -55,6 +66,17 @@ def configure(runtime: Runtime) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+
+
+def devices(device: str) -> list[str]:
+    """The devices that a name stands for: "cuda" and "auto" for all of CUDA's there are."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cuda:0"]
+    return [device]
 
 
 def check_device(device: str) -> None:
@@ -85,12 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     store = Store(arguments.out, _warn, mends=True)
     try:
         with runtime.interrupts.installed():
-            if arguments.serve:
-                return _serve(store, runtime)
             return _single(arguments.cell, store, runtime)
     except KeyboardInterrupt:
-        if arguments.serve:
-            os._exit(130)  # all is saved; taking torch down in order would take a second
         return 130
     except (ConfigError, StoreError) as error:
         _warn(str(error))
@@ -100,7 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m genbench.worker", description=__doc__)
     parser.add_argument("cell", nargs="?", type=Path, help="JSON file of a cell")
-    parser.add_argument("--serve", action="store_true", help="take cells from stdin")
     parser.add_argument("--out", type=Path, required=True, help="results folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
@@ -117,7 +134,7 @@ def _warn(message: str) -> None:
 
 def _single(path: Path | None, store: Store, runtime: Runtime) -> int:
     if path is None:
-        raise ConfigError("name the JSON file of a cell, or use --serve")
+        raise ConfigError("name the JSON file of a cell")
     try:
         cell = parse(Cell, json.loads(path.read_text("utf-8")), str(path))
     except (OSError, json.JSONDecodeError) as error:
@@ -133,39 +150,6 @@ def _single(path: Path | None, store: Store, runtime: Runtime) -> int:
             if record.error is not None:
                 _warn(f"{record.status} in stage {record.error.stage}: {record.error.message}")
     return 0 if record.status == "ok" else 3
-
-
-def _serve(store: Store, runtime: Runtime) -> int:
-    # Keep the real stdout for answers; anything else that prints lands in stderr.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    runtime.progress = lambda progress: _answer(answers, {"progress": asdict(progress)})
-    store = Store(store.root, lambda message: _answer(answers, {"warning": message}), mends=True)
-    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
-    try:
-        configure(runtime)
-        from genbench.pipeline import run_cell
-
-        for line in sys.stdin:
-            _answer(answers, {"start": True})
-            record = run_cell(Cell.model_validate_json(line), store, runtime)
-            _answer(answers, {"record": record.key})
-    except StoreError as error:
-        _answer(answers, {"fatal": str(error)})
-        return 2
-    return 0
-
-
-def _stop_with_parent(parent: int) -> None:
-    """Save and stop, as after Ctrl-C, when the process that hands out cells is gone."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_SECONDS)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _answer(stream: TextIO, content: dict[str, Any]) -> None:
-    with suppress(BrokenPipeError):  # nobody listens any more: `_stop_with_parent` ends this
-        stream.write(json.dumps(content) + "\n")
 
 
 if __name__ == "__main__":

@@ -162,29 +162,41 @@ def test_numbers_that_make_no_sense_are_refused(flag, value, capsys):
     assert repr(value) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("given", "threads", "slots"),
-    [
-        ([], 2, 3),
-        (["--slots", "1"], 2, 1),
-        (["--threads", "4"], 4, 1),
-        (["--threads", "4", "--slots", "2"], 4, 2),
-    ],
-)
-def test_a_suite_sets_threads_and_fills_the_cores(given, threads, slots, tmp_path, monkeypatch):
+THREADS = [  # what the suite, the environment and the command say; threads, slots, what is told
+    ([], {}, 7, 1, ""),
+    (["--slots", "2"], {}, 3, 2, "2 slots share 7 cores: a cell gets 3 CPU thread(s)"),
+    (["--slots", "2", "--executor", "inline"], {}, 7, 2, ""),
+    ([], {"OMP_NUM_THREADS": "5"}, 5, 1, ""),
+    (["--slots", "2"], {"OMP_NUM_THREADS": "5,2"}, 5, 2, ""),
+    (["--slots", "2"], {"OMP_NUM_THREADS": "all"}, 3, 2, "2 slots share"),
+    (["threads=2"], {"OMP_NUM_THREADS": "5"}, 2, 3, ""),
+    (["threads=2", "--slots", "1"], {}, 2, 1, ""),
+    (["threads=2", "--threads", "4"], {"OMP_NUM_THREADS": "5"}, 4, 1, ""),
+    (["threads=2", "--threads", "4", "--slots", "2"], {}, 4, 2, ""),
+]
+
+
+@pytest.mark.parametrize(("given", "environment", "threads", "slots", "told"), THREADS)
+def test_threads_are_the_commands_the_suites_the_environments_or_a_share_of_the_cores(
+    given, environment, threads, slots, told, tmp_path, monkeypatch, capsys
+):
     seen = []
 
-    def make(name, store, runtime, watch, slots):
+    def make(name, store, runtime, watch, slots, tell):
         seen.append((runtime.threads, slots))
         raise ConfigError("far enough")
 
     monkeypatch.setattr("genbench.executors.make", make)
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     path = suite_file(tmp_path, ROWS[2:])
     out = ["--out", str(tmp_path / "out"), "--device", "cpu"]
-    assert cli.main(["run", str(path), *out]) == 2
-    assert cli.main(["run", str(path), "threads=2", *out, *given]) == 2
-    assert seen == [(0, 1), (threads, slots)]
+    assert cli.main(["run", str(path), *out, *given]) == 2
+    assert seen == [(threads, slots)]
+    said = capsys.readouterr().err
+    assert told in said and ("slots share" in said) == bool(told)
 
 
 def test_changes_may_stand_behind_options(tmp_path, capsys):

@@ -41,7 +41,7 @@ LAYERS = (
         "own_code",
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},
-    {"scoring", "pipeline", "worker", "worker_clock"},
+    {"scoring", "pipeline", "worker", "worker_clock", "forkserver"},
     {
         "claims",
         "compare",

@@ -43,12 +43,9 @@ def mine(tmp_path, monkeypatch):
         "raises": toy("Raises", step='raise KeyError("lost")'),
         "nans": toy("Nans", step="loss = loss * float('nan')"),
         "nansample": toy("NanSample", sample="x = x * float('nan')"),
-        "slow": toy("Slow", step="import time; time.sleep(0.5)"),
-        "hangs": toy("Hangs", step="import time, signal; signal.pthread_sigmask(signal.SIG_BLOCK,"
-        " [signal.SIGALRM]); time.sleep(60)"),
+        "slow": toy("Slow", step="import time; time.sleep(60)"),
         "mine_rank": toy("Rank", step="import torch.distributed as td; assert td.get_rank() == 0,"
         " 'only here'"),
-        "dies": toy("Dies", step="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
     }  # fmt: skip
     package(tmp_path / "path", families)
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
@@ -122,14 +119,14 @@ def test_a_record_has_the_last_losses_of_every_phase(tmp_path, mine):
 def test_failures_are_records_and_the_others_finish(tmp_path, mine):
     names = ["raises", "nans", "nansample", "slow", "good"]
     todo = cells(suite_file(tmp_path, [f'baseline = "{name}"' for name in names]))
-    store, records = run_inline(tmp_path / "out", todo, timeout=1.2)
+    store, records = run_inline(tmp_path / "out", todo, timeout=6)
     by_name = dict(zip(names, records, strict=True))
     assert by_name["good"].status == "ok"
     expected = {
         "raises": ("failed", "train", "KeyError", "'lost'"),
         "nans": ("failed", "train", "NonFiniteError", "the loss 'net' is nan"),
         "nansample": ("failed", "sample", "NonFiniteError", "samples 0 to 31 have NaN"),
-        "slow": ("timeout", "train", "CellTimeoutError", "longer than its limit of 1.2 s"),
+        "slow": ("timeout", "train", "CellTimeoutError", "longer than its limit of 6 s"),
     }
     for name, (status, stage, kind, message) in expected.items():
         record = by_name[name]
@@ -169,29 +166,6 @@ def test_waiting_for_a_training_is_told_and_does_not_count(done, tmp_path):
         f"go on with `kill -CONT {holder.pid}`, or end it",
         "",
     ]
-
-
-def test_a_worker_that_dies_or_hangs_costs_one_cell(tmp_path, mine):
-    names = ["dies", "hangs", "good", "vae"]
-    todo = cells(suite_file(tmp_path, [f'baseline = "{name}"' for name in names]))
-    store = Store(tmp_path / "out")
-    runtime = Runtime(out=store.root, device="cpu", threads=1, timeout=8)
-    from genbench.executors import local
-
-    seen = []
-    grace, local._GRACE = local._GRACE, 1.0
-    try:
-        executor = make("local", store, runtime, lambda cell, p: seen.append(p), slots=2)
-        records = {r.cell.sample.train.baseline: r for r in executor.run(todo)}
-    finally:
-        local._GRACE = grace
-    assert {n: r.status for n, r in records.items()} == {
-        "dies": "failed", "hangs": "timeout", "good": "ok", "vae": "ok",
-    }  # fmt: skip
-    assert "signal SIGKILL" in records["dies"].error.message
-    assert records["dies"].error.stage == "worker"
-    assert "was killed" in records["hangs"].error.message
-    assert store.record(records["dies"].key) == records["dies"]
 
 
 def test_local_and_inline_give_the_same_bits(done, tmp_path):

@@ -86,9 +86,12 @@ def cells(path: Path | str, *changes: str) -> list[Cell]:
 
 
 def run_inline(out: Path, todo: list[Cell], **options) -> tuple[Store, list[Record]]:
-    """Run cells in this process."""
+    """Run cells in this process, with one thread also where a fixture of a module asks."""
+    import torch
+
     from genbench.pipeline import run_cell
 
+    torch.set_num_threads(1)
     store = Store(out)
     runtime = Runtime(out=out, device="cpu", **options)
     return store, [run_cell(cell, store, runtime) for cell in todo]

@@ -252,6 +252,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     def run(todo: list[Cell], cells: list[Cell]) -> bool:
         say(f"inconclusive so far: {len(todo)} more cells are run")
         mine = Store(store.root, warn, mends=True)
+        running.as_recorded(arguments, (record.environment for record in mine.records()))
         runtime = running.runtime(arguments, mine, root)
         return running.run(todo, cells, mine, runtime, arguments)
 

@@ -112,9 +112,7 @@ def _record(store: Store, cell: Cell | None) -> Any:
 def _as_then(entries: Sequence["Entry"], arguments: argparse.Namespace) -> None:
     """Threads and batch as most records have them: both can change the last digits."""
     environments = [e.record.environment for e in entries if e.record is not None]
-    threads = Counter(e.threads for e in environments if e.threads).most_common(1)
-    if arguments.threads is None and threads:
-        arguments.threads = threads[0][0]
+    running.as_recorded(arguments, environments)
     if arguments.batch is None:  # a record has less where fewer images were left to sample
         arguments.batch = max((e.batch for e in environments if e.batch), default=_BATCH)
 
@@ -151,7 +149,7 @@ def _run(
         )
     if not todo:
         return True
-    threads = f"{runtime.threads} thread(s)" if runtime.threads else "all threads"
+    threads = f"{runtime.threads} thread(s)"
     say(f"{len(todo)} cells in {store.root}: {threads}, {runtime.batch} images at a time")
     return running.run(todo, cells, store, runtime, arguments)
 

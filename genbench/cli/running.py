@@ -2,20 +2,31 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genbench.cli.common import count, say, thread_count
 from genbench.own_code import code_of, digest
-from genbench.runtime import Runtime
+from genbench.runtime import MOST_THREADS, Runtime
 from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
 
 if TYPE_CHECKING:
+    from genbench.record import Environment
     from genbench.suite import Suite
 
-__all__ = ["add_options", "add_renew", "of_other_code", "run", "runtime", "seconds", "settle"]
+__all__ = [
+    "add_options",
+    "add_renew",
+    "as_recorded",
+    "of_other_code",
+    "run",
+    "runtime",
+    "seconds",
+    "settle",
+]
 
 
 def seconds(text: str) -> float:
@@ -38,7 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="cells at the same time (local; default: 1, or all cores where a suite sets threads)",
     )
     parser.add_argument(
-        "--threads", type=thread_count, help="CPU threads of a cell (default: the suite's, or all)"
+        "--threads",
+        type=thread_count,
+        help="CPU threads of a cell (default: the suite's, or OMP_NUM_THREADS, or all cores, "
+        "shared by the slots)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
@@ -102,6 +116,40 @@ def settle(arguments: argparse.Namespace, suites: "Sequence[Suite]") -> None:
         arguments.slots = max(1, (os.cpu_count() or 1) // threads)
 
 
+def as_recorded(arguments: argparse.Namespace, environments: "Iterable[Environment]") -> None:
+    """Where no threads were given, take as many as most of the records had.
+
+    Sums are rounded by how threads share them, so that other threads give other last digits.
+    """
+    common = Counter(e.threads for e in environments if e.threads).most_common(1)
+    if arguments.threads is None and common:
+        arguments.threads = common[0][0]
+
+
+def _fill_threads(arguments: argparse.Namespace) -> None:
+    """Where neither the command nor a suite says: the environment, else a share of the cores."""
+    if arguments.threads is not None:
+        return
+    arguments.threads = _threads_of_environment()
+    if arguments.threads is None:
+        slots = 1 if arguments.executor == "inline" else arguments.slots or 1
+        cores = os.cpu_count() or 1
+        arguments.threads = max(1, cores // slots)
+        if arguments.threads < cores:
+            say(
+                f"genbench: {slots} slots share {cores} cores: a cell gets {arguments.threads} "
+                f"CPU thread(s) instead of {cores}, which can change last digits; --threads N "
+                "fixes the number"
+            )
+
+
+def _threads_of_environment() -> int | None:
+    """The number in OMP_NUM_THREADS, of which libraries read the first; None for anything else."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    number = int(first) if first.isascii() and first.isdigit() and len(first) < 9 else 0
+    return number if 0 < number <= MOST_THREADS else None
+
+
 def runtime(arguments: argparse.Namespace, store: Store, data_root: Path | None) -> Runtime:
     """The circumstances that the options ask for.
 
@@ -116,10 +164,11 @@ def runtime(arguments: argparse.Namespace, store: Store, data_root: Path | None)
             f"unknown executor {arguments.executor!r}; {nearest(arguments.executor, names())}"
         )
     check_device(arguments.device)
+    _fill_threads(arguments)
     return Runtime(
         out=store.root,
         device=arguments.device,
-        threads=arguments.threads or 0,
+        threads=arguments.threads,
         data_root=data_root,
         batch=arguments.batch,
         timeout=arguments.timeout,
@@ -150,7 +199,10 @@ def run(
     from genbench.executors import make
 
     with Console(list(cells), len(todo)) as console:
-        executor = make(arguments.executor, store, runtime, console.watch, arguments.slots or 1)
+        slots = arguments.slots or 1
+        executor = make(
+            arguments.executor, store, runtime, console.watch, slots, tell=console.tell
+        )
         try:
             for record in executor.run(todo):
                 console.finished(record)

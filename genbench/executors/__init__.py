@@ -1,4 +1,4 @@
-"""Who runs cells: `inline` in this process, `local` in worker processes on this machine.
+"""Who runs cells: `inline` in this process, `local` in processes of their own on this machine.
 
 An executor takes cells and yields their records as they finish, a record for every cell, also for
 one that crashed. It decides when and where, never what.
@@ -12,9 +12,10 @@ from genbench.runtime import Progress, Runtime
 from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
 
-__all__ = ["Executor", "Watch", "make", "names"]
+__all__ = ["Executor", "Tell", "Watch", "make", "names"]
 
 Watch = Callable[[Cell, Progress], None]
+Tell = Callable[[Cell, str], None]
 
 
 class Executor(Protocol):
@@ -35,7 +36,18 @@ def names() -> list[str]:
     return ["inline", "local"]
 
 
-def make(name: str, store: Store, runtime: Runtime, watch: Watch, slots: int = 1) -> Executor:
+def _silent(cell: Cell, sentence: str) -> None:
+    pass
+
+
+def make(
+    name: str,
+    store: Store,
+    runtime: Runtime,
+    watch: Watch,
+    slots: int = 1,
+    tell: Tell = _silent,
+) -> Executor:
     """The executor of that name.
 
     Args:
@@ -44,13 +56,14 @@ def make(name: str, store: Store, runtime: Runtime, watch: Watch, slots: int = 1
         runtime: The circumstances of every cell.
         watch: Called with the progress of running cells.
         slots: Cells that run at the same time (local only).
+        tell: Called with a sentence that a person should know of a cell.
     """
     if name == "inline":
         from genbench.executors.inline import Inline
 
-        return Inline(store, runtime, watch)
+        return Inline(store, runtime, watch, tell)
     if name == "local":
         from genbench.executors.local import Local
 
-        return Local(store, runtime, watch, slots)
+        return Local(store, runtime, watch, tell, slots)
     raise ConfigError(f"unknown executor {name!r}; {nearest(name, names())}")
