@@ -16,6 +16,7 @@ from genbench.text import clean
 
 __all__ = ["Bar", "Console"]
 
+_STAGE = 5.0  # seconds without news, after which the next stage gets one too
 _HEARTBEAT = 60.0  # seconds without news, after which a log that nobody watches gets a line
 
 
@@ -113,6 +114,7 @@ class Bar(_Transient):
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._spoke = time.monotonic()
+        self._stage = ""
         self._bar = tqdm(
             total=1.0, disable=not self._live, leave=False, file=sys.stderr, bar_format=_FORM
         )
@@ -128,9 +130,11 @@ class Bar(_Transient):
             self._bar.postfix = ", ".join(known)
             self._bar.n = progress.share
             self._bar.refresh()
-        elif time.monotonic() - self._spoke > _HEARTBEAT:
-            self._spoke = time.monotonic()
-            lines("  ".join([what, f"{progress.share:.0%}", ", ".join(known)]))
+            return
+        wait = _HEARTBEAT if self._stage == progress.stage else _STAGE
+        if time.monotonic() - self._spoke > wait:
+            self._spoke, self._stage = time.monotonic(), progress.stage
+            lines("  ".join([what, f"{progress.share:.0%}", ", ".join(known)]).rstrip())
 
 
 def _duration(seconds: float) -> str:

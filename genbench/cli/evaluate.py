@@ -39,7 +39,9 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
         "metrics are asked for; what is known of a reference is kept and not computed again.",
         epilog="options: protocol=clean  resize=64  on_error=skip  alpha=white  n=50000  "
         "dtype=bfloat16  compile=true  captions=FILE  kid.subset_size=100  prdc.k=5  "
-        "data.root=PATH.  Exit codes: 0 ok, 2 usage, 3 some metrics could not be computed",
+        "data.root=PATH.  Captions of clip: a .txt with one a line in the order of the images, a "
+        ".jsonl or .csv of file and caption.  Exit codes: 0 ok, 2 usage, 3 some metrics could not "
+        "be computed",
     )
     parser.add_argument("generated", nargs="?", metavar="GENERATED", help=_SOURCES)
     parser.add_argument("changes", nargs="*", metavar="key=value", help="options, see below")

@@ -81,9 +81,10 @@ def evaluate(
     guards.check(made, real, None if stats is None else stats.of, wanted, spec)
     said: list[str] = []
     run = _Run(made, real, wanted, spec, device, store or cache(said.append), said)
+    run.progress = progress
     if load_stats is not None and stats is not None:
         run.use(load_stats, stats)
-    run.look(progress)
+    run.look()
     if save_stats is not None:
         run.save(save_stats)
     return None if made is None else run.result()
@@ -120,6 +121,7 @@ class _Run:
         self.partial: dict[tuple[_Name, features.Request], Partial] = {}
         self.comparing: Comparing | None = None
         self.shapes: dict[_Name, tuple[int, int, int]] = {}
+        self.progress: Callable[[Progress], None] = _silent
         self.colour: bool | None = None  # of the generated images
         self.texts: list[str] = []
 
@@ -168,7 +170,7 @@ class _Run:
 
     # --- one pass --------------------------------------------------------------------------------
 
-    def look(self, progress: Callable[[Progress], None]) -> None:
+    def look(self) -> None:
         """Show every image that is still needed to the networks, and pairs to pair metrics.
 
         Raises:
@@ -194,7 +196,8 @@ class _Run:
             spent = time.perf_counter() - begin
             rate = seen / spent
             word = "generated" if side == "made" else "reference"
-            progress(Progress("features", seen / total, rate, (total - seen) / rate, word))
+            left = (total - seen) / rate
+            self.progress(Progress("features", seen / total, rate, left, word))
         for request, collector in collectors["made"].items():
             self.partial["made", request].finish()
             self.networks[request].made = collector.known(
@@ -327,11 +330,15 @@ class _Run:
         """
         scores: dict[Job, Score] = {}
         failed = {job: why for job in self.wanted if (why := self._failed(job))}
+        self.progress(Progress("score", 0.0, 0.0))
         with suppress(*FAILURES):  # each metric then makes its own products, and says why
             self._share()
-        for job in self.wanted:
+        for done, job in enumerate(self.wanted):
             if job in failed:
                 continue
+            self.progress(
+                Progress("score", done / len(self.wanted), 0.0, detail=f"score {job.name}")
+            )
             try:
                 scores[job] = self._score(job)
             except FAILURES as error:

@@ -176,6 +176,11 @@ def _network(
     if metric.extractor:  # it has no weights, and runs as it is
         return features.parse(network)
     name = network if network.rpartition(":")[0].endswith(".py") else network.split("/")[0]
+    if "text" in metric.reads and not features.reads_text(name.partition(":")[0]):
+        raise ConfigError(
+            f"metric {metric.name!r} compares images with captions, which {name} does not read; "
+            f"name a network that does, e.g. {metric.name}@open_clip:MODEL:PRETRAINED"
+        )
     file = given.file(name, default=not named)
     return features.parse(network, file, spec.dtype, spec.compile)
 

@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "names",
     "parse",
+    "reads_text",
     "unfit",
     "unsure",
 ]
@@ -31,6 +32,13 @@ def classifies(name: str) -> bool:
     if name in names():
         return bool(card(name)["classes"])
     return NETWORKS[name].classes > 0 if name in NETWORKS else True
+
+
+def reads_text(name: str) -> bool:
+    """Whether a network reads captions; of a user's own that is known once it runs."""
+    if name in names():
+        return bool(card(name).get("text", False))
+    return NETWORKS[name].text if name in NETWORKS else True
 
 
 def load(

@@ -28,6 +28,7 @@ class Network:
         arguments: What stands after colons in its name, e.g. ("MODEL", "PRETRAINED").
         files: Names that libraries give its weights file; () where that depends on the arguments.
         classes: Of how many classes it gives probabilities, which IS reads; 0 for none.
+        text: Whether it reads captions too.
     """
 
     module: str
@@ -36,6 +37,7 @@ class Network:
     arguments: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     classes: int = 0
+    text: bool = False
 
 
 NETWORKS = {
@@ -63,6 +65,7 @@ NETWORKS = {
         "genbench.features.open_clip",
         "any model of open_clip, for images and text",
         arguments=("MODEL", "PRETRAINED"),
+        text=True,
     ),
     "pixels": Network(
         "genbench.features.pixels",

@@ -248,7 +248,7 @@ class Reader(torch.nn.Module):
 def test_captions_are_read_before_any_image_is_looked_at(tmp_path, monkeypatch):
     net, file = Reader(), tmp_path / "captions.txt"
     monkeypatch.setattr(features, "load", lambda request: net)
-    made, changes = digits("test", 40), [f"captions={file}", "metrics=clip"]
+    made, changes = digits("test", 40), [f"captions={file}", "metrics=clip@scenes-clip"]
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         run(made, None, changes)
     file.write_text("a digit\n" * 39)
@@ -270,11 +270,26 @@ def test_scores_against_other_captions_have_other_ids(tmp_path, monkeypatch):
     made, file, ids = digits("test", 40), tmp_path / "captions.txt", []
     for text in ("a digit\n", "a digit\r\n", "a cat\n"):  # the second are the same captions
         file.write_text(text * 40, newline="")
-        found = run(made, None, [f"captions={file}", "metrics=clip"])
+        found = run(made, None, [f"captions={file}", "metrics=clip@scenes-clip"])
         ids += found.scores
         assert found.metrics[ids[-1]].id == ids[-1]
     assert ids[0] == ids[1] != ids[2]
     assert all("/captions=" in one for one in ids)
+
+
+@pytest.mark.parametrize("network", ["inception", "digits-cnn", "dinov2"])
+def test_a_metric_of_captions_asks_for_a_network_that_reads_them(network):
+    with pytest.raises(ConfigError, match=f"captions, which {network} does not read.*open_clip"):
+        jobs(EvalSpec(metrics=("clip",), extractor=network))
+
+
+def test_every_stage_is_told_while_it_works():
+    told = []
+    wanted = EvalSpec(metrics=("fd", "is"), extractor="digits-cnn")
+    sides = (digits("test", 120), digits("train", 120))
+    evaluate(*sides, jobs(wanted), wanted, device="cpu", progress=told.append)
+    assert [p.stage for p in told if p.stage == "features"]
+    assert [p.detail for p in told if p.stage == "score"] == ["", "score fd", "score is"]
 
 
 def test_a_network_that_reads_no_text_is_told_before_it_runs(network, tmp_path):
@@ -294,7 +309,7 @@ def test_what_cannot_be_scored_is_told_before_any_network_runs(network):
         ((made, None, ()), "compares with real images"),
         ((made, real, ["metrics=psnr", "n=41"]), "n=41 was promised"),
         ((made, real, ["metrics=kid"]), r"needs 1,000 generated images.*kid.subset_size=40"),
-        ((made, real, ["metrics=clip"]), "captions=FILE"),
+        ((made, real, ["metrics=clip@scenes-clip"]), "captions=FILE"),
         ((made, None, ["metrics=psnr"]), "name them with --reference"),
     ]
     for (a, b, changes), said in cases:
