@@ -5,6 +5,7 @@ threads, images at a time) is named by the record.
 """
 
 import json
+import os
 import shlex
 import signal
 import threading
@@ -20,6 +21,7 @@ from genbench.text import shortened
 __all__ = [
     "MOST_THREADS",
     "CellTimeoutError",
+    "Impatience",
     "Interrupts",
     "Progress",
     "Runtime",
@@ -53,6 +55,24 @@ class Progress:
         return replace(self, detail=shortened(self.detail, longest))
 
 
+class Impatience:
+    """Handles SIGINT for a command: the first raises KeyboardInterrupt, a second ends it at once.
+
+    Workers see that their parent is gone, save, and end with all that they started.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """See the class."""
+        if self.asked:
+            os.write(2, b"\ngenbench: interrupted twice; what is done is kept\n")
+            os._exit(130)
+        self.asked = True
+        raise KeyboardInterrupt
+
+
 class Interrupts:
     """Turns SIGINT and SIGTERM into a stop that loses nothing.
 
@@ -68,6 +88,7 @@ class Interrupts:
         self.requested = False
         self.watching = False
         self._deferred = False
+        self._below: object = None  # what handled SIGINT before
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -77,6 +98,7 @@ class Interrupts:
             return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(s, self._handle) for s in signals]
+        self._below = before[0]
         self.watching = True
         try:
             yield
@@ -96,6 +118,10 @@ class Interrupts:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         again, self.requested = self.requested, True
+        if signum == signal.SIGINT and isinstance(self._below, Impatience):
+            if again:
+                self._below(signum, frame)
+            self._below.asked = True
         if again or not self._deferred:
             raise KeyboardInterrupt
 

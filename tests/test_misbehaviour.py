@@ -2,6 +2,8 @@
 
 import math
 import os
+import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -84,6 +86,7 @@ MISBEHAVIOURS = {
     "stops_its_server": Case("once or os.kill(os.getppid(), signal.SIGSTOP)"),
     "garbles": Case("once or garble()"),
 }
+DEAF = "x = [hold() for _ in iter(int, 1)]"
 LEAKS = {
     "dtype": "torch.set_default_dtype(torch.float64)",
     "grad_mode": "torch.set_grad_enabled(False)",
@@ -123,6 +126,12 @@ def garble():
         except OSError:
             pass
 
+def hold():
+    try:
+        time.sleep(600)
+    except BaseException:
+        pass
+
 class Flip(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -140,6 +149,7 @@ def families(tmp_path_factory):
     """A package of all of them."""
     made = {name: code(case.step) for name, case in MISBEHAVIOURS.items()}
     made |= {f"leaves_{name}": code(step) for name, step in LEAKS.items()}
+    made["deaf"] = code(DEAF)
     folder = tmp_path_factory.mktemp("families")
     package(folder, {"well_behaved": toy("Good"), **made}, name="bad")
     with pytest.MonkeyPatch.context() as patch:
@@ -270,3 +280,53 @@ def test_in_one_process_what_a_family_leaves_is_restored_and_told(quiet, tmp_pat
     for name, what in SHARED.items():
         assert [what in text for of, text in told if of == f"leaves_{name}"] == [True], told
     assert {of for of, _ in told} == {f"leaves_{name}" for name in SHARED}
+
+
+START = "import sys; from genbench.__main__ import entry; print(flush=True); entry()"
+
+
+def started(folder: Path, *arguments: object, token: str) -> subprocess.Popen:
+    """The command line in a process of its own, about to load what it needs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "run", *map(str, arguments)],
+        env={**environment(folder), "GENBENCH_TEST_TOKEN": token}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    process.stdout.readline()
+    return process
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.3, 1.0])
+def test_ctrl_c_while_it_starts_is_one_sentence(tmp_path, seconds):
+    process = started(tmp_path, "smoke", "--out", tmp_path / "out", token="")
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert errors.splitlines()[-1].startswith("genbench: interrupted"), errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_ctrl_c_twice_ends_a_deaf_run_at_once_and_nothing_stays(tmp_path, families, executor):
+    token = uuid.uuid4().hex
+    path = suite_file(tmp_path, ['baseline = "deaf"'], 64)
+    process = started(
+        families, path, "--out", tmp_path / "out", "--executor", executor, token=token
+    )
+    lock = "out/artifacts/train/*.lock"
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob(lock)) and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(1)
+    before = time.monotonic()
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - before < 5
+    while processes(token) and time.monotonic() < before + 20:
+        time.sleep(0.1)
+    assert processes(token) == []
