@@ -26,11 +26,12 @@ class Growth:
 
     Every level below the last has an equal part of the first `share` of the budget, the last has
     the rest. All but the first begin by fading in, over `fade` of such a part. With a share of 0
-    the whole network is trained from the start.
+    the whole network is trained from the start; None is a fifth of the budget for each level
+    below the last, and a half of it for all of them at the most.
     """
 
     size: int
-    share: float
+    share: float | None
     fade: float
 
     @property
@@ -40,9 +41,10 @@ class Growth:
 
     def at(self, progress: float) -> tuple[int, float]:
         """The level, and its alpha in [0, 1], when a share `progress` of the budget is used."""
-        if not self.share:
+        share = min(0.5, 0.2 * self.last) if self.share is None else self.share
+        if not share:
             return self.last, 1.0
-        part = self.share / self.last
+        part = share / self.last
         level = min(int(progress / part), self.last)
         begun = progress / part - level
         return level, 1.0 if level == 0 or begun >= self.fade else begun / self.fade

@@ -51,7 +51,8 @@ class ProgressiveGAN(api.Baseline[api.Unconditional]):
             loss: WGAN-GP, or non-saturating with R1.
             penalty: lambda of WGAN-GP, or gamma of R1.
             grow: False trains the whole network from the start.
-            growth: Share of the budget after which the last resolution enters.
+            growth: Share of the budget after which the last resolution enters; None: 0.2 for each
+                resolution below it, 0.5 at the most.
             fade: Share of a resolution's part over which it is faded in.
             lr: Adam's learning rate, of both networks.
         """
@@ -64,7 +65,7 @@ class ProgressiveGAN(api.Baseline[api.Unconditional]):
         loss: Literal["wasserstein_gp", "r1"] = "wasserstein_gp"
         penalty: float = Field(10.0, ge=0)
         grow: bool = True
-        growth: float = Field(0.5, gt=0, lt=1)
+        growth: float | None = Field(0.5, gt=0, lt=1)
         fade: float = Field(0.5, gt=0, le=1)
         lr: float = Field(3e-3, gt=0)
 

@@ -59,11 +59,13 @@ class StyleGAN(api.Baseline[api.Unconditional]):
             channels: Channels at the side of the images; they double at every halving.
             widest: The most channels that a layer has.
             gamma: Weight of R1; None takes 0.0002 size^2 / batch, as the configuration "auto" of
-                StyleGAN2-ADA (arXiv 2006.06676) does.
+                StyleGAN2-ADA (arXiv 2006.06676) does, which is little: in short trainings on
+                digits 1 is better than 0.1 and 0.01.
             lazy: Steps from one R1 to the next, which has `lazy` times the weight.
             mixing: Share of the training images with styles of two w.
             grow: Progressive growing, with `growth` and `fade`.
-            growth: Share of the budget after which the last resolution enters.
+            growth: Share of the budget after which the last resolution enters; None: 0.2 for each
+                resolution below it, 0.5 at the most.
             fade: Share of a resolution's part over which it is faded in.
             lr: Adam's learning rate, of both networks.
         """
@@ -79,7 +81,7 @@ class StyleGAN(api.Baseline[api.Unconditional]):
         lazy: int = Field(1, ge=1)
         mixing: float = Field(0.9, ge=0, le=1)
         grow: bool = False
-        growth: float = Field(0.5, gt=0, lt=1)
+        growth: float | None = Field(0.5, gt=0, lt=1)
         fade: float = Field(0.5, gt=0, le=1)
         lr: float = Field(3e-3, gt=0)
 

@@ -180,6 +180,13 @@ def test_the_schedule_without_growing() -> None:
     assert make(grow=False).phase(0.0) == "16"
 
 
+@pytest.mark.parametrize(("size", "share"), [(8, 0.2), (16, 0.4), (32, 0.5), (64, 0.5)])
+def test_few_doublings_take_a_small_share_of_the_budget(size: int, share: float) -> None:
+    growth, same = (Growth(size, s, 0.5) for s in (None, share))
+    assert [growth.at(p / 50) for p in range(50)] == [same.at(p / 50) for p in range(50)]
+    assert growth.at(share - 1e-3)[0] == growth.last - 1
+
+
 def test_28_pixels_grow_from_7() -> None:
     growth = Growth(28, share=0.5, fade=0.5)
     assert [growth.phase(p) for p in (0, 0.26, 0.4, 0.51, 0.9)] == [
