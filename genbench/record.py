@@ -3,15 +3,20 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from genbench.spec import Cell
-from genbench.stats import Score
+from genbench.stats import Measured, Score
 from genbench.text import shortened
 
-__all__ = ["SCHEMA", "Counters", "Environment", "Failure", "Record", "Timings"]
+__all__ = ["SCHEMA", "Amount", "Count", "Counters", "Environment", "Failure", "Record", "Timings"]
 
 SCHEMA = 1  # raised when the meaning of a stored field changes; other schemas are not read
+
+
+# Beyond these nothing was measured: the file is damaged, and tables and axes would break.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[Measured, Field(ge=0, le=1e30)]
 
 
 class _Frozen(BaseModel):
@@ -44,27 +49,27 @@ class Counters(_Frozen):
         peak_bytes: Most memory of the device (CUDA) or of the process (CPU).
     """
 
-    nfe: float | None = None
-    params: int | None = None
-    params_trained: int | None = None
-    train_images: int | None = None
-    train_updates: int | None = None
-    train_data: int | None = None
-    train_steps: int | None = None
-    train_flops: float | None = None
+    nfe: Amount | None = None
+    params: Count | None = None
+    params_trained: Count | None = None
+    train_images: Count | None = None
+    train_updates: Count | None = None
+    train_data: Count | None = None
+    train_steps: Count | None = None
+    train_flops: Amount | None = None
     ended_by: str | None = None
-    peak_bytes: int | None = None
+    peak_bytes: Count | None = None
 
 
 class Timings(_Frozen):
     """Seconds; those of a stage that was skipped are the ones measured when it ran."""
 
-    train: float | None = None
-    sample: float | None = None
-    features: float | None = None
-    score: float | None = None
-    ms_per_image: float | None = None
-    total: float | None = None
+    train: Amount | None = None
+    sample: Amount | None = None
+    features: Amount | None = None
+    score: Amount | None = None
+    ms_per_image: Amount | None = None
+    total: Amount | None = None
 
 
 class Environment(_Frozen):
@@ -83,11 +88,21 @@ class Environment(_Frozen):
     packages: dict[str, str] = {}
     machine: dict[str, str | int] = {}
     device: str = ""
-    threads: int = 0
-    batch: int | None = None
-    world_size: int = 1
+    threads: Count = 0
+    batch: Count | None = None
+    world_size: Count = 1
     deterministic: bool = False
     hashes: dict[str, str] = {}
+
+
+def _plausible(score: Score) -> Score:
+    for value in (score.value, score.stderr, score.spread, *(score.ci95 or ())):
+        if value is not None:
+            _MEASURED.validate_python(value)
+    return score
+
+
+_MEASURED = TypeAdapter[float](Measured)
 
 
 class Record(_Frozen):
@@ -110,7 +125,7 @@ class Record(_Frozen):
     status: Literal["ok", "failed", "timeout", "skipped"]
     error: Failure | None = None
     skipped: tuple[str, ...] = ()
-    scores: dict[str, Score] = {}
+    scores: dict[str, Annotated[Score, AfterValidator(_plausible)]] = {}
     counters: Counters = Counters()
     timings: Timings = Timings()
     environment: Environment = Environment()

@@ -2,10 +2,31 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["Score", "delete_group_jackknife", "mean_interval", "student_score", "student_t"]
+__all__ = [
+    "Measured",
+    "Score",
+    "delete_group_jackknife",
+    "mean_interval",
+    "student_score",
+    "student_t",
+]
+
+
+_EXTREME = 1e100  # float32 features give distances up to 1e80
+
+
+def _measured(value: float) -> float:
+    if value and math.isfinite(value) and not 1 / _EXTREME <= abs(value) <= _EXTREME:
+        raise ValueError(f"nothing that was measured is {value:g}")
+    return value
+
+
+# A number of a file, where means, ratios and logarithms of such numbers are numbers too.
+Measured = Annotated[float, AfterValidator(_measured)]
 
 
 class Score(BaseModel):
@@ -26,7 +47,7 @@ class Score(BaseModel):
     value: float
     stderr: float | None = None
     ci95: tuple[float, float] | None = None
-    n: int
+    n: int = Field(ge=0, lt=2**63)
     method: str = ""
     spread: float | None = None
 

@@ -8,13 +8,15 @@ there if it is nowhere. Its sha256 is computed every time, so that a number can 
 import hashlib
 import os
 import socket
+import struct
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -22,7 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from genbench import files
 from genbench.features.base import WeightsError
+from genbench.text import clean
 
 __all__ = ["FOLDER", "Weights", "at_hand", "fill", "locate", "read_state"]
 
@@ -95,26 +99,58 @@ def read_state(weights: Weights, name: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: For a file that is neither, or holds something else.
     """
-    content: Any
     try:
-        if weights.path.suffix == ".safetensors":
-            content = load_file(weights.path)
-        else:
-            content = torch.load(weights.path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as e:
-        first = (str(e) or type(e).__name__).strip().splitlines()[0][:120].rstrip(". ")
+        content = _content(weights.path)
+    except _DAMAGE as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = clean(first, 120).rstrip(". ")
         raise WeightsError(
-            f"{weights.path} cannot be read as weights of {name} ({first}); it should hold "
-            "tensors saved by torch.save or as .safetensors: get it again or name another"
+            f"{weights.path} cannot be read as weights of {name} ({why}); it should hold tensors "
+            "saved by torch.save or as .safetensors: get it again or name another"
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         raise WeightsError(_no_tensors(weights, name, type(content).__name__))
     for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(_no_tensors(weights, name, f"{key}: {type(value).__name__}"))
+        found = _unfit(value)
+        if not isinstance(key, str) or found:
+            raise WeightsError(_no_tensors(weights, name, f"{clean(str(key), 80)}: {found}"))
     return dict(content)
+
+
+# What readers of a damaged file have been seen to raise: torch checks little of what it unpickles.
+_DAMAGE = (
+    *files.MALFORMED,
+    ArithmeticError,
+    BufferError,
+    EOFError,
+    MemoryError,
+    PickleError,
+    RuntimeError,
+    SafetensorError,
+    struct.error,
+)
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        files.check_safetensors(path)
+        return load_file(path)
+    with files.opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on old forms of the file, which are read all the same
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _unfit(value: Any) -> str:
+    """What keeps a value from being copied into a network, "" for a tensor with its numbers."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.device.type != "cpu":
+        return f"a tensor on the device {value.device.type!r}, without numbers"
+    if value.layout != torch.strided or value.is_nested or value.is_quantized:
+        return f"a tensor that is {'quantized' if value.is_quantized else value.layout}"
+    return f"a tensor of {value.dtype}" if value.is_complex() else ""
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], weights: Weights, name: str) -> None:
@@ -137,7 +173,7 @@ def fill(network: nn.Module, state: dict[str, Tensor], weights: Weights, name: s
     if wrong:
         raise WeightsError(
             f"{weights.path} holds the weights of another network than {name} ("
-            f"{', '.join(wrong)}); name another file, or leave --weights out"
+            f"{clean(', '.join(wrong), 400)}); name another file, or leave --weights out"
         )
     network.load_state_dict(state, strict=False)
 

@@ -8,14 +8,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, computed_field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    computed_field,
+)
 
 from genbench import differences, files
 from genbench.gate.rule import Direction, cov, default_margin
-from genbench.record import Record
+from genbench.record import Count, Record
 from genbench.spec import ConfigError, MetricSpec, canonical_json, nearest
+from genbench.stats import Measured
 from genbench.store import atomic_write
 from genbench.text import clean
 
@@ -24,6 +32,15 @@ __all__ = ["COUNTERS", "FEWEST", "SCHEMA", "Bank", "BankRow", "Known", "mixed"]
 SCHEMA = 1
 FEWEST = 8  # training seeds: fewer leave the spread too uncertain for a decision with 3 new ones
 COUNTERS = ("nfe", "params", "params_trained", "train_images", "train_steps", "train_flops")
+
+
+def _counter(name: str) -> str:
+    if name not in COUNTERS:
+        raise ValueError(f"there is no counter {name!r}; {nearest(name, COUNTERS)}")
+    return name
+
+
+Finite = Annotated[Measured, Field(allow_inf_nan=False)]
 
 
 class _Model(BaseModel):
@@ -42,7 +59,7 @@ class Known(_Model):
 
     spec: MetricSpec | None = None
     direction: Direction
-    values: dict[int, FiniteFloat] = Field(min_length=1)
+    values: dict[int, Finite] = Field(min_length=1)
     weights: str = ""
 
     @computed_field  # type: ignore[prop-decorator]
@@ -77,9 +94,9 @@ class BankRow(_Model):
     record: Record | None = None
     sample_seeds: tuple[int, ...] = (0,)
     metrics: dict[str, Known] = Field(min_length=1)
-    counters: dict[str, FiniteFloat] = {}
-    peak_bytes: int | None = None
-    margin: float | None = None
+    counters: dict[Annotated[str, AfterValidator(_counter)], Finite] = {}
+    peak_bytes: Count | None = None
+    margin: Finite | None = Field(None, gt=0)
 
     @property
     def trains(self) -> bool:

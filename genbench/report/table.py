@@ -28,6 +28,7 @@ _ONE_SEED = (
     "score by more than they say."
 )
 _WHOLE = ("nfe", "params", "train_updates", "train_images", "train_data", "train_steps")
+_EXACT = 2**53  # below it a float that is a whole number is exactly that
 _REASON = 48  # characters of a failure's reason inside the table; the notes have all of it
 
 
@@ -113,7 +114,8 @@ def _framed(rows: Sequence[Row], columns: Sequence[Column]) -> "pd.DataFrame":
         table[low] = pd.array([None if p is None else p.low for p in places], dtype="Int64")
         table[high] = pd.array([None if p is None else p.high for p in places], dtype="Int64")
     for name in _WHOLE:
-        if (table[name].dropna() % 1 == 0).all():  # counts print as counts, not as "469.0"
+        counts = table[name].dropna()
+        if ((counts % 1 == 0) & (counts < _EXACT)).all():  # counts print as such, not as "469.0"
             table[name] = table[name].astype("Int64")
     table.attrs["metrics"] = {c.name: " ".join((c.header, c.arrow)).strip() for c in columns}
     return table

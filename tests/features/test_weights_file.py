@@ -191,3 +191,30 @@ def test_fill():
     )
     with pytest.raises(WeightsError, match=re.escape(wanted)):
         fill(network, state, weights, "toy")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda: torch.empty(3, device="meta"), "on the device 'meta', without numbers"),
+        (lambda: torch.eye(3).to_sparse(), "torch.sparse_coo"),
+        (lambda: torch.zeros(3, dtype=torch.complex64), "complex64"),
+        (lambda: {"deep": torch.zeros(3)}, "dict"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(tmp_path, value, said):
+    path = tmp_path / "own.pt"
+    torch.save({"a": torch.zeros(3), "b\x1b[31m": value()}, path)
+    with pytest.raises(WeightsError, match=rf"holds no tensors by name \(b: .*{said}") as error:
+        read_state(Weights(path, "ab" * 32, False), "toy")
+    assert str(error.value).isprintable()
+
+
+def test_names_that_would_move_the_cursor_are_cleaned(tmp_path):
+    path = tmp_path / "own.pt"
+    torch.save({"a\x1b[2J\u202e": torch.zeros(3)}, path)
+    weights = Weights(path, "ab" * 32, False)
+    net = nn.Linear(3, 1)
+    with pytest.raises(WeightsError, match="unknown: 1") as error:
+        fill(net, read_state(weights, "toy"), weights, "toy")
+    assert str(error.value).isprintable()
