@@ -95,6 +95,8 @@ class Console(_Transient):
             status += f" in {record.error.stage}: {first}\n    rerun: {clean(record.error.rerun)}"
         fields = [self._name(record.cell), *scores, seconds, status]
         self._line(f"[{self._done}/{self._total}] " + "  ".join(f for f in fields if f))
+        for warning in record.warnings:
+            self.tell(record.cell, f"warning: {warning}")
         self._bar.update()
 
     def _name(self, cell: Cell) -> str:

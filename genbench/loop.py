@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genbench import dist
 from genbench.api import Baseline, Config, Noise
+from genbench.drawing import Drawn
 from genbench.flops import flop_counter
 from genbench.noise import stream_key
 from genbench.spec import Budget, ConfigError, nearest
@@ -167,6 +168,7 @@ class Loop:
         self.baseline, self.config, self.budget, self.seed = baseline, config, budget, seed
         self.examples, self.device = examples, examples.images.device
         self.meter, self.update = Meter(), Stepper(baseline, config)
+        self.drawn = Drawn(self.device)
         self.position = 0  # in the stream of training images
         self.losses: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
@@ -263,7 +265,7 @@ class Loop:
         cast = torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext()
         signature = (size, tuple(x.shape[1:]), self.baseline.phase(self.update.progress))
         counter = None if signature in self._flops else flop_counter()
-        with cast, counter or nullcontext():
+        with cast, counter or nullcontext(), self.drawn:
             losses = self.baseline.step(x, cond, noise, self.update)
         self.losses = {name: loss.detach() for name, loss in losses.items()}
         if counter is not None:

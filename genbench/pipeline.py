@@ -187,6 +187,7 @@ class _Run:
             environment=environment(self.runtime.device, made.info["batch"], self.hashes),
             data=trained.info["notes"] | scoring.notes(),
             losses=_last_losses(trained.info),
+            warnings=(*trained.info.get("warnings", ()), *made.info.get("warnings", ())),
             code={"train": trained.info.get("code", ""), "sample": made.info.get("code", "")},
             finished=_now(),
         )

@@ -116,6 +116,7 @@ class Record(_Frozen):
         losses: The last value of every loss that the family logged.
         code: Digest of genbench's own code that a stage ran through, by stage; empty in records
             that are older than this field.
+        warnings: What a reader of the scores must know, a sentence each.
     """
 
     schema_version: int = SCHEMA
@@ -132,4 +133,5 @@ class Record(_Frozen):
     data: dict[str, str | int | float] = {}
     losses: dict[str, float] = {}
     code: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
     finished: str = ""

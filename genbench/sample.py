@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genbench import dist, own_code
 from genbench.api import NFE, Baseline, Condition, DataSpec, Noise, ToDomain, count_nfe
+from genbench.drawing import Drawn
 from genbench.inputs.pixels import to_uint8
 from genbench.loop import NonFiniteError
 from genbench.runtime import Progress, Runtime
@@ -29,6 +30,10 @@ AGAIN, REPEATED = 3, 64  # more answers to a question, and questions that are as
 _KEEP_SECONDS = 1.0  # a batch that took less is made again rather than saved apart
 _SHORT = 0.1  # seconds; of batches that took less, the best is the time that is reported
 _CALLS = 5  # of a short batch, at least
+_OTHER_NOISE = (
+    "sample() draws from torch's generator: samples change with the batch size; draw from noise "
+    "instead"
+)
 
 
 def restore(
@@ -120,11 +125,13 @@ def sample(
     key, parts = spec.key, dict[int, Artifact]()
     spent = 0.0
     stopped = store.has("samples", f"{key}-*")  # only then are there batches to find
+    drawn = Drawn(device)
     with count_nfe(baseline) as nfe:
         for done, index in enumerate(mine):
             part = store.get("samples", _part(key, index)) if stopped else None
             if part is None:
-                part = _batch(drawing, index, nfe, device)
+                with drawn:
+                    part = _batch(drawing, index, nfe, device)
                 if part.info["seconds"] > _KEEP_SECONDS or dist.world_size() > 1:
                     info = part.info | {"params": nfe.params}
                     store.put("samples", _part(key, index), part.tensors, info)
@@ -144,6 +151,7 @@ def sample(
     best = _best(drawing, made, batches[0], device)
     params = nfe.params if nfe.modules else made[0].info.get("params", 0)  # of another process
     artifact = _join(made, best, params, spec, runtime)
+    artifact.info["warnings"] = [_OTHER_NOISE] if drawn.any else []
     dist.barrier()
     if dist.rank() == 0:
         store.put("sample", key, artifact.tensors, artifact.info)

@@ -138,6 +138,17 @@ def _save(loop: Loop, spec: TrainSpec, store: Store) -> None:
         store.put("checkpoint", spec.key, to_arrays(tensors), info)
 
 
+def _warnings(loop: Loop) -> list[str]:
+    """Draws of the family that do not come from its noise; those of dropout layers are fine."""
+    layers = {type(module).__name__ for module in loop.baseline.modules()}
+    if not loop.drawn.any or any("Dropout" in name for name in layers):
+        return []
+    return [
+        "step() draws from torch's generator: the training depends on how its images are batched; "
+        "draw from noise instead"
+    ]
+
+
 def _finish(
     loop: Loop, spec: TrainSpec, data: DataSpec, notes: dict[str, str | int | float]
 ) -> Artifact:
@@ -147,6 +158,7 @@ def _finish(
     info = {
         "baseline": spec.baseline,
         "code": own_code.digest(),
+        "warnings": _warnings(loop),
         "data": asdict(data),
         "notes": notes,
         "ended_by": loop.ended_by,

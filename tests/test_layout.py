@@ -33,6 +33,7 @@ LAYERS = (
         "features",
         "metrics",
         "dist",
+        "drawing",
         "environment",
         "runtime",
         "versions",

@@ -22,6 +22,7 @@ def notes(
     lines: list[Note] = [(_metric(column, rows), "") for column in columns]
     lines += [*((text, "") for text in _budgets(rows)), *between]
     lines += [failure for row in rows for failure in _failures(row)]
+    lines += [(text, "") for text in _warnings(rows)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)
     if missing:
         lines.append((f"Not run: {cells(missing)} of the plan.", ""))
@@ -123,6 +124,12 @@ def _failures(row: Row) -> list[Note]:
         rerun = clean(record.error.rerun) if record.error else ""
         found.append((f"{text}. Rerun:" if rerun else f"{text}.", rerun))
     return found
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    """What was noticed while rows were made, each once."""
+    found = (f"{row.label}: {text}." for row in rows for r in row.present for text in r.warnings)
+    return [clean(text) for text in dict.fromkeys(found)]
 
 
 def _seed(cell: Cell) -> str:
