@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genbench.hashed_file import HashedFile
 from genbench.noise import Noise
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "DataSpec",
     "Decay",
     "Edit",
+    "HashedFile",
     "Layout",
     "LowRes",
     "Noise",
@@ -153,11 +155,9 @@ class Config(BaseModel):
     Attributes:
         batch: Images in one training step, over all ranks.
         ema: Half-life of the moving average of parameters and buffers, in images; None keeps none.
-        ema_rampup: The half-life is at most this share of the images seen so far, so that a short
-            run forgets its random start (Karras et al., arXiv 2312.02696, use the same idea).
+        ema_rampup: The largest half-life, as a share of images seen so far (as arXiv 2312.02696).
         warmup: Images over which the learning rate rises linearly from 0.
-        decay: Shape of the learning rate over the budget, after the warm-up; "linear" is constant
-            for the first half of the budget, then falls to 0.
+        decay: Of the learning rate after the warm-up; "linear" falls in the budget's second half.
         clip: Largest gradient norm of one optimizer's parameters; None does not clip.
         precision: "bfloat16" runs `step` and `sample` under autocast.
     """

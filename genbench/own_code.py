@@ -18,7 +18,16 @@ __all__ = ["MODULES", "code_of", "digest"]
 
 # files and folders below genbench/ whose code the bits of weights and samples depend on
 MODULES = (
-    *("api.py", "data", "dist.py", "drawing.py", "flops.py", "images", "inputs/pixels.py"),
+    *(
+        "api.py",
+        "data",
+        "dist.py",
+        "drawing.py",
+        "flops.py",
+        "hashed_file.py",
+        "images",
+        "inputs/pixels.py",
+    ),
     *("loop.py", "noise.py", "sample.py", "tasks", "train.py"),
 )
 

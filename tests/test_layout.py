@@ -13,6 +13,7 @@ LAYERS = (
     {
         "api",
         "flops",
+        "hashed_file",
         "noise",
         "spec",
         "record",
