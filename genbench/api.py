@@ -271,8 +271,8 @@ class Baseline(nn.Module, ABC, Generic[C]):
     def phase(self, progress: float) -> int | str | None:
         """A name for the work that a step does; it changes when the cost of a step changes.
 
-        The loop counts the FLOPs of a step again in each new phase. A network that grows names its
-        resolution, a penalty that is computed every 16th step names whether it is due.
+        FLOPs of a step are counted again in each new phase: a network that grows names its
+        resolution, a penalty of every 16th step names whether it is due.
 
         Args:
             progress: Share of the budget that is used, in [0, 1).
@@ -282,8 +282,7 @@ class Baseline(nn.Module, ABC, Generic[C]):
     def fit(self, x: Tensor) -> None:
         """Look at all images of the split `fit_split`, uint8 (N, C, H, W), once, before training.
 
-        For reference rows and for statistics that a method needs before its first step. What is
-        kept must be a buffer, so that it is saved.
+        For reference rows and statistics that a method needs first. What is kept is a buffer.
         """
 
     def finish(self, x: Tensor) -> None:
@@ -298,9 +297,8 @@ class Baseline(nn.Module, ABC, Generic[C]):
     def fit_answers(self, x: Tensor, cond: C) -> None:
         """Look at the right answers once, after `fit`: for reference rows of conditional tasks.
 
-        Called where the task has conditions, with those that samples will be asked for: sample i
-        has condition i, and x_i is the answer of the split `fit_split`. What is kept must be a
-        buffer. A family that trains must not look.
+        Called where the task has conditions: sample i will be asked condition i, and x_i of the
+        split `fit_split` answers it. Keep it in a buffer. A family that trains must not look.
 
         Args:
             x: uint8 of shape (N, C, H, W).

@@ -188,6 +188,7 @@ class Loop:
             self._average_rest = [t for t in self.ema.values() if not t.is_floating_point()]
         if self.update.optimizers and config.batch < dist.world_size():
             raise ConfigError(f"batch={config.batch} does not fill {dist.world_size()} ranks")
+        budget.check_step(type(baseline).__name__, len(self.update.optimizers))
         if self.update.optimizers and not budget.limits:
             raise ConfigError(
                 "a family that trains needs a budget: set budget.images, for example"

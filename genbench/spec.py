@@ -180,6 +180,18 @@ class Budget(Spec):
         """A field that came later is left out where it says nothing: older keys stay valid."""
         return _unless_empty(dump(self), "updates")
 
+    def check_step(self, family: str, updates: int) -> None:
+        """Refuse a budget that is below one step of so many updates.
+
+        Raises:
+            ConfigError: The least that would do.
+        """
+        if self.images is not None and self.images < updates:
+            raise ConfigError(
+                f"{family} makes {updates} updates in a step, and budget.images={self.images} "
+                f"does not pay for one image in each; set budget.images={updates} or more"
+            )
+
     @property
     def words(self) -> str:
         """For people: "600,000 image updates or 2e+12 training FLOPs"."""

@@ -43,7 +43,7 @@ LAYERS = (
         "own_code",
     },
     {"loop", "train", "sample", "latency", "suite", "evaluation"},
-    {"scoring", "pipeline", "worker", "worker_clock", "forkserver"},
+    {"ahead", "scoring", "pipeline", "worker", "worker_clock", "forkserver"},
     {
         "claims",
         "compare",

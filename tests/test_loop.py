@@ -120,6 +120,13 @@ def test_updates_count_those_of_the_networks_that_are_sampled(name, data):
     assert done.meter.images == data * len(done.update.optimizers)
 
 
+def test_a_budget_below_one_step_is_refused():
+    with pytest.raises(ConfigError, match="DCGAN makes 2 updates .*set budget.images=2 or more"):
+        loop(registry.load("dcgan"), Budget(images=1))
+    done = run(loop(registry.load("dcgan"), Budget(images=2)))
+    assert (done.meter.steps, done.meter.images) == (1, 2)
+
+
 def test_a_sampled_network_has_an_optimizer():
     class Misnamed(registry.load("dcgan")):
         sampled = ("gen",)

@@ -125,6 +125,57 @@ def test_a_reference_of_many_images_gives_its_shares_to_a_part_in_thousands():
     assert len(found) == 10_000 and abs(found.labels.bincount()[1] - 3334) < 2
 
 
+def boxed(split, *kinds):
+    """Images of one object each, of these kinds."""
+    classes = torch.tensor(kinds)[:, None]
+    images = torch.zeros(len(kinds), 1, 4, 4, dtype=torch.uint8)
+    known = {
+        "boxes": Annotation(lambda: torch.zeros(len(kinds), 1, 4)),
+        "box_classes": Annotation(lambda: classes, ("cat", "dog")),
+        "label_map": Annotation(lambda: images[:, 0] + classes[:, :, None].byte(), ("cat", "dog")),
+    }
+    return Dataset("made", split, images, None, (), "", {}, known)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("layout", "'test' has boxes of class 'dog' and 'train' has none"),
+        ("paired:label_map", "'test' has pixels of class 'dog' and 'train' has none"),
+    ],
+)
+def test_objects_and_pixels_that_training_never_shows_are_refused_by_name(name, said):
+    wanted = tasks.task(name)
+    wanted.check(boxed("train", 0, 1), boxed("test", 0))
+    with pytest.raises(ConfigError, match=said):
+        wanted.check(boxed("train", 0, 0), boxed("test", 0, 1))
+
+
+def domains(split, *domain, names=("day", "night", "fog")):
+    images = torch.zeros(len(domain), 1, 4, 4, dtype=torch.uint8)
+    known = {"domain": Annotation(lambda: torch.tensor(domain), names)}
+    return Dataset("made", split, images, None, (), "", {}, known)
+
+
+def test_domains_are_two_or_more_and_in_both_splits():
+    both = domains("train", 0, 1, 2)
+    for name in ("to_domain:day", "to_domain:day,masks"):
+        for make in (tasks.task(name).training, tasks.task(name).questions):
+            with pytest.raises(ConfigError, match="one domain, day; .* it has day, night, fog"):
+                make(both)
+    with pytest.raises(ConfigError, match="'train' holds no image of domain 'night'"):
+        tasks.task("to_domain:day,night").training(domains("train", 0, 2))
+    for lacking, name in ((domains("test", 0, 2), "night"), (domains("test", 1), "day")):
+        with pytest.raises(ConfigError, match=f"'test' holds no image of domain {name!r}"):
+            tasks.task("to_domain:day,night").questions(lacking)
+
+
+def test_one_class_is_no_choice():
+    alone = classes("train", 0, 0, names=("cat",))
+    with pytest.raises(ConfigError, match="it has one class, 'cat'"):
+        tasks.task("class_label").training(alone)
+
+
 def test_a_class_that_training_never_shows_is_refused_by_name():
     with pytest.raises(ConfigError, match="'train' holds no image of class 'owl'; add some"):
         tasks.task("class_label").training(classes("train", 0, 1, 1))
@@ -303,7 +354,7 @@ def test_domains_of_folders():
     with pytest.raises(ConfigError, match="named twice"):
         questions("to_domain:A,A", photos)
     alone = made(domain=(torch.zeros(6, dtype=torch.int64), ("A", "B")))
-    with pytest.raises(ConfigError, match="holds no image of domain number 2"):
+    with pytest.raises(ConfigError, match="holds no image of domain 'B'"):
         tasks.task("to_domain").training(alone)
 
 

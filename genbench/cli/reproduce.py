@@ -151,7 +151,8 @@ def _run(
         return True
     threads = f"{runtime.threads} thread(s)"
     say(f"{len(todo)} cells in {store.root}: {threads}, {runtime.batch} images at a time")
-    return running.run(todo, cells, store, runtime, arguments)
+    # what failed then may fail again, and is a row of its own
+    return running.run(todo, cells, store, runtime, arguments, checked=False)
 
 
 def _exit_code(outcomes: Sequence["Outcome"]) -> int:

@@ -182,6 +182,7 @@ def run(
     store: Store,
     runtime: Runtime,
     arguments: argparse.Namespace,
+    checked: bool = True,
 ) -> bool:
     """Run cells and show their progress.
 
@@ -191,13 +192,21 @@ def run(
         store: Where results go.
         runtime: The circumstances.
         arguments: With `executor` and `slots`.
+        checked: Whether cells that cannot come to an end are refused before any runs; else each
+            fails by itself.
 
     Returns:
         False when the user stopped it.
+
+    Raises:
+        ConfigError: For a cell that data or specifications rule out, before any runs.
     """
+    from genbench import ahead
     from genbench.console import Console
     from genbench.executors import make
 
+    for told in ahead.check(todo if checked else (), runtime.data_root):
+        say(told)
     with Console(list(cells), len(todo)) as console:
         slots = arguments.slots or 1
         executor = make(

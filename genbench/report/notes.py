@@ -20,7 +20,8 @@ def notes(
 ) -> list[Note]:
     """What metrics and budgets of a table are, `between`, and what failed; each on one line."""
     lines: list[Note] = [(_metric(column, rows), "") for column in columns]
-    lines += [*((text, "") for text in _budgets(rows)), *between]
+    lines += [(clean(text), "") for text in (*_budgets(rows), *_rising(rows))]
+    lines += between
     lines += [failure for row in rows for failure in _failures(row)]
     lines += [(text, "") for text in _warnings(rows)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)
@@ -73,6 +74,20 @@ def _budgets(rows: Sequence[Row]) -> list[str]:
         for budget in budgets
         if budget.limits
     ]
+
+
+def _rising(rows: Sequence[Row]) -> list[str]:
+    """Rows whose warm-up was longer than their training."""
+    found = []
+    for row in rows:
+        warmup = row.cells[0].sample.train.config.get("warmup") or 0
+        images = row.mean(lambda record: record.counters.train_images)
+        if isinstance(warmup, int) and images and warmup > images:
+            found.append(
+                f"{row.label}: its learning rate was rising to the end, as the warm-up of "
+                f"{warmup:,} images is longer than the training of {images:,.0f}."
+            )
+    return found
 
 
 def _data(present: Iterable[Record]) -> list[str]:

@@ -47,11 +47,25 @@ class _Split:
 
 
 def _split(wanted: Wanted) -> _Split:
+    """The domains, two or more."""
+    split = _found(wanted)
+    if split.count < 2:
+        raise wanted.refuse(
+            f"there is nothing to move between in one domain, {', '.join(split.names)}; name two "
+            f"or more, e.g. to_domain:A,B{_nearby(wanted)}"
+        )
+    return split
+
+
+def _nearby(wanted: Wanted) -> str:
+    there = wanted.dataset.annotations
+    return f"; it has {', '.join(wanted.dataset.words('domain'))}" if "domain" in there else ""
+
+
+def _found(wanted: Wanted) -> _Split:
     dataset, names = wanted.dataset, tuple(_domain_names(wanted))
     styles = tuple(f"style/{name}" for name in names)
     if names and all(style in dataset.annotations for style in styles):
-        if len(names) < 2:
-            raise wanted.refuse("name two domains or more, e.g. to_domain:day,night")
         # no scene is shown in two domains: what a family sees is unpaired
         return _Split(torch.arange(len(dataset)) % len(names), names, styles)
     if len(names) == 1 and "attributes" in dataset.annotations:
@@ -92,7 +106,7 @@ def training(wanted: Wanted) -> Examples:
     domain = split.domain[kept]
     if empty := (domain.bincount(minlength=split.count) == 0).nonzero()[:, 0].tolist():
         raise wanted.refuse(
-            f"split {wanted.dataset.split!r} holds no image of domain number {empty[0] + 1}"
+            f"split {wanted.dataset.split!r} holds no image of domain {split.names[empty[0]]!r}"
         )
     masks = None if masks is None else masks[kept]
     return kinds.Domains(images[kept], domain, split.count, masks)
@@ -113,10 +127,11 @@ def questions(wanted: Wanted) -> Examples:
     rows = (split.domain == 0).nonzero()[:, 0]
     target = 1 + torch.arange(len(rows)) % (split.count - 1)
     answers = dataset.images[rows].clone()
+    for place, name in enumerate(split.names):
+        if not (split.domain == place).any():
+            raise wanted.refuse(f"split {dataset.split!r} holds no image of domain {name!r}")
     for place in range(1, split.count):
         there, mine = (split.domain == place).nonzero()[:, 0], (target == place).nonzero()[:, 0]
-        if not len(there) or not len(rows):
-            raise wanted.refuse(f"split {dataset.split!r} lacks images of one of the domains")
         answers[mine] = dataset.images[there[torch.arange(len(mine)) % len(there)]]
     masks = None if masks is None else masks[rows]
     return kinds.Questions(answers, dataset.images[rows], target, rows, False, masks)

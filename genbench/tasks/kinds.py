@@ -52,6 +52,8 @@ _QUESTIONS = 10_000  # at least, before they begin anew
 
 def _labels(wanted: Wanted) -> Examples:
     labels, count = class_labels(wanted)
+    if count < 2:
+        raise wanted.refuse(f"it has one class, {class_names(wanted)[0]!r}; there is no choice")
     _refuse_lacking(wanted, labels.bincount(minlength=count) == 0)
     return examples.Labels(wanted.dataset.images, labels)
 

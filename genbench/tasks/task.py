@@ -12,7 +12,8 @@ from genbench.api import ClassLabel, Condition, DataSpec, Edit, ToDomain, Uncond
 from genbench.spec import ConfigError
 from genbench.tasks.examples import Examples
 from genbench.tasks.kinds import KINDS
-from genbench.tasks.wanted import Wanted, in_turn, told
+from genbench.tasks.unseen import refuse_unseen
+from genbench.tasks.wanted import Wanted, class_names, in_turn, told
 
 if TYPE_CHECKING:
     from genbench.data import Dataset
@@ -69,6 +70,20 @@ class Task:
         if self.cond is not ClassLabel:
             return ""
         return told(Wanted(self.name, self.argument, dataset, like))
+
+    def class_names(self, dataset: "Dataset") -> tuple[str, ...]:
+        """What the classes of `class_label` are called."""
+        return class_names(Wanted(self.name, self.argument, dataset))
+
+    def check(self, train: "Dataset", test: "Dataset") -> None:
+        """Refuse splits of which one has what the other lacks, or that the task cannot be of.
+
+        Raises:
+            ConfigError: A class or domain that training never shows, or that no question can be
+                answered with, by name.
+        """
+        self.training(train)
+        refuse_unseen(*(Wanted(self.name, self.argument, split) for split in (train, test)))
 
     def data_spec(self, dataset: "Dataset") -> DataSpec:
         """What a family may know of the data before it sees any."""

@@ -12,6 +12,7 @@ from genbench import registry
 from genbench.record import Counters, Record, Timings
 from genbench.report import frame, render
 from genbench.report.rows import collect, columns_of, named_as
+from genbench.report.table import human
 from genbench.spec import Cell, ConfigError
 
 DDPM = {"sampler": "ddpm", "steps": 1000, "eta": 0.0}
@@ -331,6 +332,32 @@ def test_notes_name_metrics_data_and_machine() -> None:
     assert f"FD (digits-cnn) is {FD_ID}, weights sha256 ab12ab12ab12" in text
     assert "Data digits: train 1437, test 360, split seed 0." in text
     assert "Machine: Test CPU, 2 cores, 1 thread, torch 2.15.0." in text
+
+
+def test_notes_tell_budgets_in_words() -> None:
+    planned = [cell("dcgan"), cell("vae", images=None, flops=1e12), cell("real", images=None)]
+    text = render(frame([record(c, 1.0) for c in planned], planned), "text")
+    assert "Budget: 60,000 image updates (every update counts its images, so a GAN's two" in text
+    assert "Budget: 1e+12 training FLOPs." in text and text.count("Budget: ") == 2
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_told() -> None:
+    long, short = (cell(name, config={"warmup": 60_001}) for name in ("ddpm", "vae"))
+    trained = Counters(train_images=90_000)
+    text = render(frame([record(long, 1.0), record(short, 1.0, counters=trained)]), "text")
+    assert "ddpm: its learning rate was rising to the end, as the warm-up of 60,001" in text
+    assert text.count("rising to the end") == 1
+
+
+def test_updates_and_images_of_data_stand_beside_image_updates() -> None:
+    counted = Counters(train_updates=469, train_images=120_000, train_data=60_000, train_flops=1e9)
+    table = human(frame([record(cell("dcgan"), 1.0, counters=counted)]))
+    head = list(table.columns)
+    start = head.index("updates")
+    assert head[start : start + 4] == ["updates", "image updates", "images of data", "train FLOPs"]
+    assert list(table.iloc[0])[start : start + 3] == ["469", "120 k", "60 k"]
+    older = list(human(frame([record(cell("dcgan"), 1.0)])).columns)
+    assert "image updates" in older and not {"updates", "images of data"} & {*older}
 
 
 @pytest.mark.parametrize("fmt", ["text", "markdown", "csv", "latex"])
