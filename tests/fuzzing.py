@@ -1,11 +1,17 @@
 """Seeded mutations of files, for tests that read what somebody damaged, cut short or made up."""
 
 import json
+import os
 import random
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["ABSURD", "mutations", "tree_mutations"]
+__all__ = ["ABSURD", "COUNT", "SECONDS", "deadline", "mutations", "survives", "tree_mutations"]
+
+COUNT = int(os.environ.get("GENBENCH_FUZZ", "40"))  # mutations of a file that a test reads
+SECONDS = 10  # of one file; what takes longer is a hang
 
 # tokens that parsers have stumbled over
 _TOKENS = (
@@ -88,3 +94,42 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
         yield tree, key
         if isinstance(value, dict | list):
             yield from _places(value)
+
+
+@contextmanager
+def deadline(seconds: float = SECONDS) -> Iterator[None]:
+    """Ends what takes longer with a TimeoutError; in the main thread only."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def survives(read: Callable[[], Any], expected: tuple[type[Exception], ...], what: str) -> bool:
+    """Whether a reader took a file; it may refuse it by one sentence, and must do either in time.
+
+    Args:
+        read: Reads a damaged file.
+        expected: The errors that it may raise.
+        what: Names the file, so that a failure can be made again.
+
+    Raises:
+        AssertionError: For any other error, a message of several lines, and a hang.
+    """
+    try:
+        with deadline():
+            read()
+    except expected as error:
+        text = str(error)
+        assert text and "\n" not in text and len(text) < 4000, f"{what}: {text[:500]!r}"
+        return False
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    return True

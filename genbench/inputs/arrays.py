@@ -3,9 +3,11 @@
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -211,7 +213,7 @@ def _damage(where: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (*ARCHIVE_ERRORS, *MALFORMED, SyntaxError) as error:
+    except (*ARCHIVE_ERRORS, *MALFORMED, SyntaxError, TokenError) as error:
         reason = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
         raise ConfigError(f"{where} cannot be read ({reason}); write it again") from error
 
@@ -219,11 +221,15 @@ def _damage(where: str) -> Iterator[None]:
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran's order, and type of a .npy file; leaves `file` at the values."""
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError("version {}.{} of the .npy format".format(*version))
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError("version {}.{} of the .npy format".format(*version))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files that Python 2 wrote, which are read
+        return readers[version](file)
 
 
 def _sample(file: IO[bytes], dtype: np.dtype[Any]) -> NDArray[np.float64] | None:

@@ -92,7 +92,7 @@ class Zip:
         self.path = path
         self.warnings: list[str] = []
         with archive_of(path) as archive:
-            found = [info.filename for info in archive.infolist() if not info.is_dir()]
+            found = [name for name in archive.namelist() if not name.endswith("/")]
             there = [name for name in found if images.is_visible(name)]
             names = sorted(filter(images.has_suffix, there), key=images.natural)
             others = [name for name in there if not images.has_suffix(name)]
