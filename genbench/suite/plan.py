@@ -56,6 +56,10 @@ def plan(suite: Suite, data_root: Path | None = None) -> list[Cell]:
                 f"{metric.name!r}, e.g. extractor=inception or extractor=pixels"
             )
     _check_numbers(suite, data_root)
+    if suite.task != "unconditional" and data.parse_id(suite.dataset).path is not None:
+        from genbench.tasks import task
+
+        task(suite.task).data_spec(data.load(suite.dataset, "train", root=data_root))
     cells = [
         Cell(sample=_sample(suite, row, seed, fingerprint), metrics=scored)
         for row in suite.rows[: suite.limit]

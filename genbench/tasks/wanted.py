@@ -50,6 +50,11 @@ def class_labels(wanted: Wanted) -> tuple[Tensor, int]:
         return dataset.annotation("attributes")[:, column].long(), 2
     if dataset.labels is None:
         raise wanted.refuse("it needs a dataset with labels, and this one has none")
+    if len(dataset.classes) < 2:
+        raise wanted.refuse(
+            f"it needs two classes or more, and there is only {dataset.classes[0]!r}; put the "
+            "images of each class in a folder, or name labels in dataset.json or metadata.csv"
+        )
     return dataset.labels, len(dataset.classes)
 
 
