@@ -65,24 +65,26 @@ def load(weights, variant):
 
 @pytest.mark.parametrize("size", [32, 256])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_inception_against_torch_fidelity(benchmark, ratio, weights, peer, variant, size):
-    extractor, images = load(weights, variant), pictures(N, size)
+def test_inception_against_torch_fidelity(benchmark, ratio, sized, weights, peer, variant, size):
+    extractor, images = load(weights, variant), pictures(sized(N, 2), size)
     with torch.no_grad():
         wanted = peer(images)[0]
         found = extractor(images).features  # compiles first where asked to
         off = ((found - wanted).norm() / wanted.norm()).item()
         ratio(lambda: extractor(images), lambda: peer(images), pairs=3, warm_up=1)
     benchmark.extra_info["relative error of features"] = f"{off:.1e}"
-    benchmark.extra_info["images per second"] = round(N / benchmark.stats.stats.min, 1)
+    if not benchmark.disabled:
+        benchmark.extra_info["images per second"] = round(N / benchmark.stats.stats.min, 1)
     assert off < (0.02 if "bfloat16" in variant else 1e-5)
 
 
-def test_distance_in_bfloat16(benchmark, weights):
+def test_distance_in_bfloat16(benchmark, sized, weights):
     """FD of two sets of 96 images in the first 64 features, in both types of numbers."""
-    sets = [pictures(96, 32, seed=1), pictures(96, 32, seed=2, contrast=0.7)]
+    n, dim = sized(96, 12), sized(64, 8)
+    sets = [pictures(n, 32, seed=1), pictures(n, 32, seed=2, contrast=0.7)]
 
     def distance(extractor):
-        made, real = (extractor(images).features[:, :64] for images in sets)
+        made, real = (extractor(images).features[:, :dim] for images in sets)
         return get("fd")(FeatureSet.of(made), FeatureSet.of(real)).value
 
     exact = distance(load(weights, "eager"))

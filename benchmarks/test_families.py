@@ -1,5 +1,7 @@
 """What networks and whole families cost, with random weights, for one batch."""
 
+from typing import Any
+
 import pytest
 import torch
 from bare import evaluations, untrained
@@ -8,7 +10,14 @@ from torch import Tensor
 from genbench import api, data, registry, tasks
 from genbench.flops import flop_counter
 
-FAST = {"sampler": "ddim", "steps": 50}  # for families that have such options
+
+def fast(known: type[api.Options]) -> dict[str, Any]:
+    """50 steps, of DDIM where the family has it; nothing for families without steps."""
+    if "steps" not in known.model_fields:
+        return {}
+    samplers = known.model_json_schema()["properties"].get("sampler", {}).get("enum", [])
+    return {"steps": 50, "sampler": "ddim"} if "ddim" in samplers else {"steps": 50}
+
 
 FORWARDS = {  # image side, batch, settings
     "mlp 8x8 batch 64": (8, 64, {"net": "mlp"}),
@@ -20,9 +29,10 @@ FORWARDS = {  # image side, batch, settings
 
 
 @pytest.mark.parametrize("case", FORWARDS)
-def test_forward(rivals, device, case):
+def test_forward(rivals, sized, device, case):
     """One evaluation of a denoiser, beside one product of square matrices with as many FLOPs."""
     size, batch, settings = FORWARDS[case]
+    batch = sized(batch, 2)
     net = untrained("ddpm", api.DataSpec("bare", 1, size, 10), device, **settings).net
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 1, size, size, generator=generator).to(device)
@@ -42,21 +52,22 @@ def test_forward(rivals, device, case):
 
 
 @pytest.mark.parametrize("name", registry.families())
-def test_sampling(rivals, device, name):
+def test_sampling(rivals, sized, device, name):
     """64 small images from noise to pixels, beside the family's networks alone (if any)."""
     dataset, task = tasks.example(registry.load(name).cond)
     wanted, split = tasks.task(task), data.load(dataset, "test")
     baseline = untrained(name, wanted.data_spec(split), "cpu")
     baseline.fit(data.load(dataset, baseline.fit_split).images)
-    index, asked = torch.arange(64), wanted.questions(split)
+    n = sized(64, 2)
+    index, asked = torch.arange(n), wanted.questions(split)
     if baseline.kind == "reference" and wanted.cond is not api.Unconditional:
         baseline.fit_answers(asked.images, asked.condition(torch.arange(len(asked))))
     baseline.to(device)
     cond = asked.condition(index).to(device)
-    options = {k: v for k, v in FAST.items() if k in baseline.Options.model_fields}
+    options = fast(baseline.Options)
 
     def ours() -> Tensor:
         return baseline.sample(cond, api.Noise(0, index, device=device), **options)
 
     inputs, bare = evaluations(baseline, ours)
-    rivals(ours, {"bare network": bare} if inputs else {}, images=64, device=device)
+    rivals(ours, {"bare network": bare} if inputs else {}, images=n, device=device)

@@ -18,9 +18,9 @@ from genbench.sample import restore, sample
 from genbench.spec import Budget, SampleSpec, TrainSpec
 from genbench.store import Artifact, Store
 from genbench.tasks import Examples, to_float
+from genbench.tasks import asked as asked_of
 from genbench.train import build, to_arrays
 
-STEPS = 40
 EMA = get_ema_multi_avg_fn(0.999)
 
 
@@ -32,7 +32,8 @@ def model(name: str, dataset: data.Dataset):
 
 
 @pytest.mark.parametrize("name", ["dcgan", "vae", "ddpm"])
-def test_training_loop_against_a_bare_loop(ratio, name):
+def test_training_loop_against_a_bare_loop(ratio, sized, name):
+    steps = sized(40, 2)
     dataset = data.load("digits", "train")
     _, config, baseline, _ = model(name, dataset)
     loop = Loop(baseline, config, Budget(steps=10**9), 0, Examples(dataset.images))
@@ -53,13 +54,13 @@ def test_training_loop_against_a_bare_loop(ratio, name):
     update = Update()
 
     def ours():
-        for _ in range(STEPS):
+        for _ in range(steps):
             loop.step()
             loop.log()
 
     def peer():
         nonlocal position
-        for _ in range(STEPS):
+        for _ in range(steps):
             rows = torch.arange(position, position + config.batch) % len(dataset.images)
             noise = api.Noise(0, range(position, position + config.batch), stream="train")
             x = to_float(dataset.images[rows])
@@ -81,7 +82,8 @@ def test_training_loop_against_a_bare_loop(ratio, name):
         ("dcgan", {}, 8, 20_000),
     ],
 )
-def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options, size, n):
+def test_sampling_stage_against_the_family_alone(ratio, sized, tmp_path, name, options, size, n):
+    n = sized(n, 300)
     cls = registry.load(name)
     config, described = cls.Config(), api.DataSpec("digits", 1, size, 10)
     train = TrainSpec(
@@ -93,9 +95,10 @@ def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options,
     trained = Artifact(weights, {"data": vars(described)})
     store, runtime = Store(tmp_path), Runtime(out=tmp_path, device="cpu")
     alone = restore(cls, spec, trained, "cpu")
+    asked = asked_of("unconditional", lambda which: data.load("digits", which))
 
     def ours():
-        sample(cls, spec, trained, store, runtime)
+        sample(cls, spec, trained, asked, store, runtime)
 
     def peer():
         with torch.inference_mode():
@@ -108,16 +111,9 @@ def test_sampling_stage_against_the_family_alone(ratio, tmp_path, name, options,
 
 def test_share_of_quick_that_is_training_sampling_and_features(benchmark, tmp_path):
     root = Path(__file__).resolve().parent.parent
-    command = [
-        sys.executable,
-        "-m",
-        "genbench",
-        "run",
-        "quick",
-        "--out",
-        str(tmp_path),
-        "--json",
-    ]
+    command = [sys.executable, "-m", "genbench", "run", "quick", "--out", str(tmp_path), "--json"]
+    if benchmark.disabled:
+        command += ["baseline=vae", "n=60", "budget.images=600"]
     spent = []
 
     def whole():

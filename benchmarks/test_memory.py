@@ -29,11 +29,16 @@ def measure(benchmark, what: str, n: int) -> dict[str, float]:
     return ran[0]
 
 
-def test_distance_and_inception_score_of_50000_streamed_samples(benchmark):
-    assert measure(benchmark, "sums", 50_000)["above"] < 150
+def test_distance_and_inception_score_of_50000_streamed_samples(benchmark, sized):
+    assert measure(benchmark, "sums", sized(50_000, 1_000))["above"] < 150
+
+
+def test_300_planted_megabytes_are_seen(benchmark):
+    assert measure(benchmark, "planted", 300)["above"] > 300
 
 
 @pytest.mark.parametrize("n", [10_000, 50_000])
-def test_everything_takes_the_features_and_a_constant(benchmark, n):
+def test_everything_takes_the_features_and_a_constant(benchmark, sized, n):
+    n = sized(n, 1_100)
     features = 2 * n * 2048 * 4 / 1e6
     assert measure(benchmark, "everything", n)["above"] < features + 600

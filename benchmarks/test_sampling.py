@@ -62,9 +62,10 @@ THEIRS: dict[str, Callable[[], Any]] = {
 
 @shapes
 @pytest.mark.parametrize("name", OURS)
-def test_step_without_a_network(rivals, device, name, shape):
+def test_step_without_a_network(rivals, sized, device, name, shape):
     """50 steps around an answer that is always the same, the sequence and its levels included."""
     batch, size = SHAPES[shape]
+    batch = sized(batch, 2)
     generator = torch.Generator().manual_seed(0)
     x, answer = torch.randn(2, batch, 1, size, size, generator=generator).to(device)
     alpha_bar = diffusion.linear_alpha_bar(1000)
@@ -117,14 +118,15 @@ class Predictor(ModelMixin, ConfigMixin):
         super().__init__()
 
     def forward(self, x: Tensor, t: Tensor) -> SimpleNamespace:
-        return SimpleNamespace(sample=self.baseline.epsilon(x, t.to(x.device).expand(len(x))))
+        times = self.baseline.chain.time(t.to(x.device).expand(len(x)))
+        return SimpleNamespace(sample=self.baseline.net(x, times))
 
 
 def pipeline(baseline: api.Baseline[Any], loop: str, batch: int, device: str):
     """A call of diffusers' own pipeline around the network of `baseline`; None if it has none."""
     if loop == "dpmpp_2m-20":
         return None
-    predictor = Predictor(baseline.shape[1])
+    predictor = Predictor(baseline.chain.shape[1])
     predictor.baseline = baseline
     options = LOOPS[loop]
     scheduler = THEIRS[options["sampler"]]()
@@ -145,9 +147,10 @@ def pipeline(baseline: api.Baseline[Any], loop: str, batch: int, device: str):
 
 @shapes
 @pytest.mark.parametrize("loop", LOOPS)
-def test_loop_around_a_network(rivals, monkeypatch, device, loop, shape):
+def test_loop_around_a_network(rivals, sized, monkeypatch, device, loop, shape):
     """The family's `sample`, noise included; at most 1.05 of the network alone is the aim."""
     batch, size = SHAPES[shape]
+    batch = sized(batch, 2)
     baseline = untrained("ddpm", api.DataSpec("digits", 1, size, 10), device, **NETWORKS[shape])
     index = torch.arange(batch, device=device)
 

@@ -9,7 +9,8 @@ from genbench.data.scenes import COUNTS, STYLES, Scenes
 
 
 @pytest.mark.parametrize(("size", "n"), [(32, COUNTS["train"]), (128, 1000)])
-def test_images(benchmark, size, n):
+def test_images(benchmark, sized, size, n):
+    n = sized(n, 50)
     index, spent = torch.arange(n), []
 
     def make():
@@ -23,12 +24,12 @@ def test_images(benchmark, size, n):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_style(benchmark, style):
-    index = torch.arange(1000)
+def test_style(benchmark, sized, style):
+    index = torch.arange(sized(1000, 50))
     benchmark(lambda: Scenes("train", 32).styled(index, style))
 
 
 @pytest.mark.parametrize("what", ["captions", "tokens", "boxes", "label_map", "masks", "outline"])
-def test_annotation(benchmark, what):
-    index = torch.arange(1000)
+def test_annotation(benchmark, sized, what):
+    index = torch.arange(sized(1000, 50))
     benchmark(lambda: getattr(Scenes("train", 32), what)(index))

@@ -119,6 +119,14 @@ def peak_bytes(device: str) -> int | None:
 
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
+    return resident_peak()
+
+
+def resident_peak() -> int | None:
+    """Most bytes that this process had in memory at once; None where the system does not tell.
+
+    Of this program alone: what `getrusage` says begins at the peak of the program before `exec`.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

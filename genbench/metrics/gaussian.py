@@ -79,13 +79,16 @@ class Reference:
 
         Cholesky's, lower triangular; from eigenvectors where cov has not full rank.
         """
-        from scipy.linalg import lapack
+        from scipy.linalg import eigh, lapack
 
         factor, failed = lapack.dpotrf(self.lower(), lower=1, clean=1, overwrite_a=1)
         if not failed:
             return np.asarray(factor)
         del factor
-        values, vectors = np.linalg.eigh(np.tril(self.lower()))  # reads the lower triangle
+        # in place but for the vectors, as many as the rank; above the diagonal is anything
+        last, settings = len(self.mean) - 1, {"overwrite_a": True, "check_finite": False}
+        subset = (last + 1 - self.rank, last)
+        values, vectors = eigh(self.lower(), lower=True, subset_by_index=subset, **settings)
         # what is smaller is rounding of a zero, and its root would not be small
         real = values > len(values) * _EPS * values.max()
         return np.asfortranarray(vectors[:, real] * np.sqrt(values[real]))
