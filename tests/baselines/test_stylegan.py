@@ -238,6 +238,17 @@ def test_truncation_is_linear_in_w() -> None:
     torch.testing.assert_close(seen[1], m.G.w_mean + 0.7 * (seen[0] - m.G.w_mean))
 
 
+def test_truncation_may_stop_at_a_layer() -> None:
+    m, seen = stirred(make()), []
+    m.G.g.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    plain, whole = sample(m), sample(m, truncation=0.7)
+    sample(m, truncation=0.7, cutoff=2)
+    assert torch.equal(seen[2][:, :2], seen[1][:, :2])
+    assert torch.equal(seen[2][:, 2:], seen[0][:, 2:])
+    assert torch.equal(sample(m, truncation=0.7, cutoff=6), whole)
+    assert torch.equal(sample(m, truncation=1, cutoff=2), plain)
+
+
 def test_the_mean_of_w_moves_in_training_alone() -> None:
     m = make(mapping_lr=1.0).train()
     seen: list[Tensor] = []
