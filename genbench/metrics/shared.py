@@ -37,7 +37,8 @@ def prepare(made: FeatureSet, real: FeatureSet, wanted: Mapping[str, Spec]) -> N
     prdc = near[0] if near else PrdcOptions()
     assert isinstance(prdc, PrdcOptions)
     options, dim = wanted.get("kid"), made.features.shape[1]
-    if isinstance(options, KidOptions):
+    looked = prdc.of(real)
+    if isinstance(options, KidOptions) and looked is real:
         KID.check_numbers(made.n, real.n, options)
         if near and SharedSubsets.is_cheaper(made.n, real.n, dim, options):
             subsets = SharedSubsets(made.n, real.n, dim, options)
@@ -46,4 +47,4 @@ def prepare(made: FeatureSet, real: FeatureSet, wanted: Mapping[str, Spec]) -> N
             keep(made, real, options, subsets.distances)
             return
     if near:
-        compare(made, real, prdc.k)
+        compare(made, looked, prdc.k)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from genbench.record import Environment, Record
+from genbench.report.copies import near_copies
 from genbench.report.rows import Column, Row
 from genbench.spec import Cell
 from genbench.text import clean
@@ -22,6 +23,7 @@ def notes(
     lines: list[Note] = [(_metric(column, rows), "") for column in columns]
     lines += [(clean(text), "") for text in (*_budgets(rows), *_rising(rows))]
     lines += between
+    lines += [(text, "") for text in near_copies(rows, columns).values()]
     lines += [failure for row in rows for failure in _failures(row)]
     lines += [(text, "") for text in _warnings(rows)]
     missing = sum(len(row.cells) - len(row.present) for row in rows)

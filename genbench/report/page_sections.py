@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genbench.record import Record
+from genbench.report.copies import DISTANCES, MARK, near_copies
 from genbench.report.figures import Plot, quality
 from genbench.report.notes import CAPTION, Note
 from genbench.report.page_parts import (
@@ -135,7 +136,8 @@ def summary(folder: Folder) -> Section:
         for kind in dict.fromkeys(row.kind for row in rows):
             mine = [row for row in rows if row.kind == kind]
             title = KINDS.get(kind, kind[:1].upper() + kind[1:])
-            cards.append(Facts(title, list(_winners(mine, column))))
+            copies = set(near_copies(rows, table.part.columns))
+            cards.append(Facts(title, list(_winners(mine, column, copies))))
     return Section("Summary", "summary", [Cards(cards)])
 
 
@@ -146,7 +148,8 @@ def _contents(folder: Folder) -> Table:
         rows = table.part.rows
         column = quality(rows, table.part.columns)
         models = [row for row in rows if row.kind != "reference"]
-        best = None if column is None else _best(models, column)
+        copies = set(near_copies(rows, table.part.columns))
+        best = None if column is None else _best(models, column, copies)
         asked = sum(len(row.cells) for row in rows)
         ok = sum(row.ok for row in rows)
         lines.append(
@@ -162,8 +165,10 @@ def _contents(folder: Folder) -> Table:
     return Table("The best row of each table by its first distance or metric.", heads, lines)
 
 
-def _winners(rows: Sequence[Row], column: Column | None) -> Iterable[tuple[str, Item]]:
-    best = None if column is None else _best(rows, column)
+def _winners(
+    rows: Sequence[Row], column: Column | None, copies: Set[str]
+) -> Iterable[tuple[str, Item]]:
+    best = None if column is None else _best(rows, column, copies)
     if column is not None:
         yield f"Best {column.header}", Item("no score" if best is None else best)
     costs: tuple[tuple[str, Callable[[Record], float | None], str], ...] = (
@@ -178,8 +183,11 @@ def _winners(rows: Sequence[Row], column: Column | None) -> Iterable[tuple[str, 
             yield term, Item(f"{names}: {compact(least)} {unit}")
 
 
-def _best(rows: Sequence[Row], column: Column) -> str | None:
-    """The row with the best value, and those whose intervals overlap with its own."""
+def _best(rows: Sequence[Row], column: Column, copies: Set[str]) -> str | None:
+    """The row with the best value, and those whose intervals overlap with its own.
+
+    Labels of `copies` are marked where the column is a distance.
+    """
     found = [(row, v) for row in rows if (v := row.score(column.spec)) and math.isfinite(v.value)]
     if not found:
         return None
@@ -192,6 +200,8 @@ def _best(rows: Sequence[Row], column: Column) -> str | None:
         if row is not winner and start <= high and low <= end:
             level.append(_named(row))
     text = f"{_named(winner)}: {measured(value.value, value.ci95)}"
+    if column.spec.name in DISTANCES and winner.label in copies:
+        text += f", {MARK}"
     return text + (f"; intervals overlap with {', '.join(level)}" if level else "")
 
 

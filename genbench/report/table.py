@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genbench.record import Record
+from genbench.report.copies import DISTANCES, MARK, near_copies
 from genbench.report.forms import Format, csv, listed, printed
 from genbench.report.notes import CAPTION, Note, left_out, notes, origin, reason
 from genbench.report.parts import Part, split
@@ -74,8 +75,8 @@ def frame(
     seeds_ok, then ID, "ID ci95 low", "ID ci95 high", "ID rank low", "ID rank high" for each metric
     id (places by that metric, see `ranking`, of rows of one dataset and task), then nfe,
     ms_per_image, params, train_updates, train_images, train_data, train_steps, train_flops,
-    train_seconds (means over the seeds), ended_by, status, reason, cells (keys). Missing numbers
-    are NaN.
+    train_seconds (means over the seeds), ended_by, near_copies (see `copies`), status, reason,
+    cells (keys). Missing numbers are NaN.
 
     Args:
         records: The results; their order does not matter.
@@ -106,7 +107,7 @@ def _framed(rows: Sequence[Row], columns: Sequence[Column]) -> "pd.DataFrame":
 
     names = [n for c in columns for n in (*_names(c.name), *_rank_names(c.name))]
     head = ["kind", "model", "baseline", "dataset", "task", "weights", "seeds", "seeds_ok"]
-    tail = [*(c.name for c in COUNTS), "ended_by", "status", "reason", "cells"]
+    tail = [*(c.name for c in COUNTS), "ended_by", "near_copies", "status", "reason", "cells"]
     table = pd.DataFrame([_numbers(r, columns) for r in rows], columns=[*head, *names, *tail])
     for column in columns:
         places = _places(rows, column)
@@ -117,6 +118,9 @@ def _framed(rows: Sequence[Row], columns: Sequence[Column]) -> "pd.DataFrame":
         counts = table[name].dropna()
         if ((counts % 1 == 0) & (counts < _EXACT)).all():  # counts print as such, not as "469.0"
             table[name] = table[name].astype("Int64")
+    marked = near_copies(rows, columns)
+    table["near_copies"] = [row.label in marked for row in rows]
+    table.attrs["distances"] = [c.name for c in columns if c.spec.name in DISTANCES]
     table.attrs["metrics"] = {c.name: " ".join((c.header, c.arrow)).strip() for c in columns}
     return table
 
@@ -290,6 +294,9 @@ def human(frame: "pd.DataFrame") -> "pd.DataFrame":
     for metric, header in metrics.items():
         triples = zip(*(frame[name] for name in _names(metric)), strict=True)
         table[header] = [measured(v, None if pd.isna(a) else (a, b)) for v, a, b in triples]
+        if metric in frame.attrs.get("distances", ()):
+            pairs = zip(table[header], frame["near_copies"], strict=True)
+            table[header] = [f"{text}, {MARK}" if copied else text for text, copied in pairs]
     for name, header, _ in _told(frame):
         table[header] = [compact(None if pd.isna(v) else float(v)) for v in frame[name]]
     states = zip(frame["status"], frame["reason"], strict=True)

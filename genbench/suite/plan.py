@@ -127,6 +127,8 @@ def _metric(suite: Suite, wanted: str) -> MetricSpec:
     given: dict[str, Any] = {}
     for place in (getattr(metric, "group", ""), metric.name):
         given |= suite.metric_options.get(place, {})
+    if getattr(metric, "group", "") == "prdc":
+        given.setdefault("subsample", suite.n)  # more real images than samples tell little
     options = parse(metric.options, given, f"options of {name}")
     notes = ("questions=balanced",) if suite.questions == "balanced" else ()
     common: dict[str, Any] = {

@@ -12,7 +12,7 @@ from genbench.metrics import FeatureSet, gram, neighbours
 from genbench.metrics.gram import k_smallest
 from genbench.metrics.prdc import PrdcOptions
 from genbench.metrics.shared import prepare
-from genbench.spec import ConfigError
+from genbench.spec import ConfigError, parse
 
 NAMES = ("precision", "recall", "density", "coverage")
 RNG = np.random.default_rng(0)
@@ -32,6 +32,25 @@ def authentic(made, real):
 def block(request, monkeypatch):
     monkeypatch.setattr(gram, "BLOCK", request.param)
     monkeypatch.setattr(gram.slices, "__defaults__", (request.param,))
+
+
+def test_a_part_of_a_large_reference_is_drawn_by_a_seed():
+    whole, part = prdc(MADE, REAL), PrdcOptions(subsample=40)
+    made, real = FeatureSet.of(MADE), FeatureSet.of(REAL)
+    drawn = part.of(real)
+    rows = np.sort(np.random.default_rng(0).permutation(len(REAL))[:40])
+    assert drawn.n == 40 and np.array_equal(drawn.features, REAL[rows])
+    assert part.of(real) is drawn and PrdcOptions(subsample=len(REAL)).of(real) is real
+    other = PrdcOptions(subsample=40, seed=1)
+    assert not np.array_equal(other.of(real).features, drawn.features)
+    alone = prdc(MADE, REAL[rows])
+    for name in NAMES:
+        metric = metrics.get(name)
+        assert metric(made, real, part).value == alone[name].value
+        assert metric(made, real, PrdcOptions()).value == whole[name].value
+        assert metric.changed(part) == (("subsample", "40"),)
+    with pytest.raises(ConfigError, match="is 2 or more images"):
+        parse(PrdcOptions, {"subsample": 1}, "options of precision")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -334,6 +334,36 @@ def test_notes_name_metrics_data_and_machine() -> None:
     assert "Machine: Test CPU, 2 cores, 1 thread, torch 2.15.0." in text
 
 
+AUTH = FD.model_copy(update={"name": "auth_pct"})
+
+
+def copied(half: float = 2.0, **auth: float) -> pd.DataFrame:
+    """Rows with an FD of 2.5 and these values of AuthPct."""
+    cells = [cell(name, metrics=(FD, AUTH)) for name in auth]
+    pairs = zip(cells, auth.values(), strict=True)
+    return frame([record(c, 2.5, value, half=half) for c, value in pairs], cells)
+
+
+def test_distances_of_near_copies_are_marked_wherever_they_are_printed() -> None:
+    table = copied(vae=34.0, ddpm=49.0, real=50.0)
+    assert dict(zip(table["model"], table["near_copies"], strict=True)) == {
+        "vae": True, "ddpm": False, "real": False,
+    }  # fmt: skip
+    for fmt in ("text", "markdown", "latex"):
+        text = render(table, fmt)  # type: ignore[arg-type]
+        assert text.count("2.0, near copies") == 1, fmt
+        assert (
+            "vae gives near copies: AuthPct (digits-cnn) is 34, where real images have 50" in text
+        )
+    assert table[FD_ID].tolist() == [2.5, 2.5, 2.5]  # numbers stay numbers
+
+
+def test_near_copies_need_real_images_and_a_clear_gap_to_be_marked() -> None:
+    assert not copied(vae=34.0, ddpm=49.0)["near_copies"].any()
+    assert not copied(vae=42.0, real=50.0)["near_copies"].any()
+    assert not copied(half=9.0, vae=34.0, real=50.0)["near_copies"].any()
+
+
 def test_notes_tell_budgets_in_words() -> None:
     planned = [cell("dcgan"), cell("vae", images=None, flops=1e12), cell("real", images=None)]
     text = render(frame([record(c, 1.0) for c in planned], planned), "text")
