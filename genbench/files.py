@@ -22,6 +22,7 @@ __all__ = [
     "UnfitFile",
     "check_safetensors",
     "expanded",
+    "homeless",
     "is_folder",
     "json_of",
     "opened",
@@ -126,6 +127,14 @@ def is_folder(path: Path) -> bool:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}); name a folder that can"
         ) from error
+
+
+def homeless(path: Path) -> bool:
+    """Whether a path in a home folder still begins with `~`, as there is none.
+
+    Nothing is written there: it would land in a folder of that name below the current one.
+    """
+    return path.parts[:1] != () and path.parts[0].startswith("~")
 
 
 def read(path: Path | str, most: int | None = TEXT) -> bytes:

@@ -248,7 +248,11 @@ class Store:
         self._forget(self._artifacts(stage, key))
 
     def _artifacts(self, stage: str, key: str) -> list[Path]:
-        return sorted((self.root / "artifacts" / stage).glob(f"{key}.*.safetensors"))
+        folder = self.root / "artifacts" / stage
+        try:
+            return sorted(folder.glob(f"{key}.*.safetensors"))
+        except OSError as error:
+            raise StoreError(f"cannot read {folder}: {error.strerror}; {self._way_on}") from None
 
     def _forget(self, paths: Iterable[Path]) -> None:
         for path in paths:

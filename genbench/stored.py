@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,7 +137,8 @@ def record_paths(root: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise StoreError(f"cannot read {folder}: {error.strerror}; make it readable") from None
+        where = folder if os.access(root, os.X_OK) else root
+        raise StoreError(f"cannot read {where}: {error.strerror}; make it readable") from None
     return [path for path in paths if _RECORD.fullmatch(path.name)]
 
 

@@ -10,7 +10,7 @@ import pytest
 from genbench import files
 from genbench.record import Failure, Record
 from genbench.spec import Cell, SampleSpec, TrainSpec
-from genbench.store import Store, append, atomic_write, changing
+from genbench.store import Store, StoreError, append, atomic_write, changing
 
 CELL = Cell(sample=SampleSpec(train=TrainSpec(baseline="x", dataset="d", version="v"), n=4))
 RECORD = Record(key=CELL.key, cell=CELL, status="ok")
@@ -136,3 +136,66 @@ def test_text_is_appended_in_whole_pieces(tmp_path):
     text = path.read_text()
     assert len(text) == 4 * 500 * 20
     assert all(piece in text for piece in pieces)
+
+
+@pytest.fixture
+def no_home(monkeypatch, tmp_path):
+    """A user without HOME and without an entry, as a container may have one."""
+
+    def gone(*arguments):
+        raise KeyError("no such entry")
+
+    for name in ("HOME", "GENBENCH_CACHE", "GENBENCH_DATA", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", gone)
+    monkeypatch.setattr("pwd.getpwnam", gone)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_a_home_nothing_is_written_below_the_current_folder(no_home):
+    from genbench import data
+    from genbench.evaluation.reference import cache
+    from genbench.features import WeightsError, load
+    from genbench.spec import ConfigError
+
+    said = []
+    store = cache(said.append)
+    for _ in range(2):
+        store.put("reference", "k", {"a": np.arange(3)}, {})
+        assert store.get("reference", "k") is None
+    assert len(said) == 1 and "no home folder" in said[0] and "set GENBENCH_CACHE" in said[0]
+    with pytest.raises(ConfigError, match="no home folder to download it to"):
+        data.load("mnist", "test")
+    with pytest.raises(WeightsError, match="no home folder to download it to"):
+        load("inception")
+    assert list(no_home.iterdir()) == []
+
+
+def test_a_cache_that_may_not_be_read_is_told_once_and_left_alone(tmp_path, monkeypatch):
+    from genbench.evaluation.reference import Cache
+
+    said = []
+    Cache(tmp_path, said.append).put("reference", "k", {"a": np.arange(3)}, {})
+
+    def forbidden(self, *arguments):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.glob", forbidden)
+    store = Cache(tmp_path, said.append)
+    for stage in ("reference", "partial"):
+        assert store.get(stage, "k") is None and not store.has(stage, "k")
+        store.put(stage, "k", {"a": np.arange(4)}, {})
+        store.drop(stage, "k")
+    assert len(said) == 1 and "cannot read" in said[0] and "no score is affected" in said[0]
+    assert len(list((tmp_path / "artifacts" / "reference").iterdir())) == 1
+    with pytest.raises(StoreError, match="cannot read .*Permission denied"):
+        Store(tmp_path).get("reference", "k")
+
+
+@pytest.mark.parametrize("name", ["~", "~/x", "~nobodyhere/x", "~\udcff"])
+def test_a_path_that_begins_with_a_tilde_is_no_traceback(no_home, name):
+    assert str(files.expanded(name)) == name
+    (no_home / "~nobodyhere").mkdir()
+    (no_home / "~nobodyhere" / "x").write_text("x")
+    assert files.read(files.expanded("~nobodyhere/x")) == b"x"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genbench.data.dataset import NOT_PUBLISHED, Note
+from genbench.files import homeless
 from genbench.spec import ConfigError
 
 __all__ = ["VISION", "at_hand", "fingerprint", "read"]
@@ -146,6 +147,11 @@ def _open(name: str, split: str, root: Path) -> Any:
     cls = getattr(datasets, source.cls)
     folder = root / source.folder
     if not at_hand(name, root):
+        if homeless(root):
+            raise ConfigError(
+                f"dataset {name!r} is not here, and there is no home folder to download it to; "
+                "name a folder with data.root=PATH, or set GENBENCH_DATA"
+            )
         try:
             cls(root=str(root), train=True, download=True)
         except _DOWNLOAD_ERRORS as error:

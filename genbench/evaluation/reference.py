@@ -14,7 +14,7 @@ from genbench.evaluation.kept import Known, Told, check_whole, damage, lacks, pa
 from genbench.features import Extractor
 from genbench.inputs import Source
 from genbench.spec import content_key
-from genbench.store import Store, StoreError
+from genbench.store import Artifact, Store, StoreError
 
 __all__ = ["Cache", "Origin", "cache", "cached", "keep", "origin"]
 
@@ -71,12 +71,12 @@ def origin(source: Source, name: str, extractor: Extractor) -> Origin:
 
 
 class Cache(Store):
-    """A store that saves time and holds no result: where it cannot be written, it says so once.
+    """A store that saves time and holds no result: where it cannot be used, it says so once.
 
     Args:
         root: The folder.
         warn: Called with one sentence for each damaged file, and for the first that cannot be
-            written.
+            read or written.
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
@@ -90,8 +90,29 @@ class Cache(Store):
         if not self._works:
             return
         try:
+            if files.homeless(self.root):
+                raise StoreError(f"there is no home folder to keep references in; {_WAY_ON}")
             super().put(stage, key, tensors, info)
         except StoreError as error:
+            self._stop(error)
+
+    def get(self, stage: str, key: str) -> Artifact | None:
+        """An artifact if there is one that can be read."""
+        try:
+            return super().get(stage, key)
+        except StoreError as error:
+            self._stop(error)
+            return None
+
+    def _artifacts(self, stage: str, key: str) -> list[Path]:
+        try:
+            return super()._artifacts(stage, key)
+        except StoreError as error:
+            self._stop(error)
+            return []
+
+    def _stop(self, error: StoreError) -> None:
+        if self._works:
             self._works = False
             self._warn(str(error))
 

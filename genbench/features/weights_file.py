@@ -233,7 +233,9 @@ def _download(
 ) -> None:
     """Fetch `url` to `path`, whole and checked or not at all."""
     reason = "there is no download for it"
-    if url:
+    if url and files.homeless(path):
+        reason = "there is no home folder to download it to"
+    elif url:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _timeout(_TIMEOUT):
