@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from baselines._nn.blocks import halvings
 from genbench import api
 
-__all__ = ["Net", "encode_all", "gaussian_kl", "grid_side", "grids", "vectors"]
+__all__ = ["Encoded", "Net", "encode_all", "gaussian_kl", "grid_side", "grids", "vectors"]
 
 Net = Literal["auto", "mlp", "conv"]
 """Of an autoencoder; "auto" is the MLP up to 8 pixels, else convolutions."""
@@ -25,6 +25,32 @@ def encode_all(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The latents of all images: uint8 (N, C, H, W) to (N, ...), a thousand images at a time."""
     parts = (x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK))
     return torch.cat([encode(part.float() / 127.5 - 1) for part in parts])
+
+
+class Encoded(nn.Module):
+    """Latents of 1,000 training images: evenly spaced ones, or all over and over.
+
+    What is decoded from them tells the error of the decoder from that of a density over latents:
+    its Frechet distance is the one that is called rFD.
+
+    Args:
+        shape: Of a latent.
+        dtype: Of its numbers.
+    """
+
+    def __init__(self, *shape: int, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.z: Tensor
+        self.register_buffer("z", torch.zeros(1000, *shape, dtype=dtype))
+
+    def keep(self, z: Tensor) -> None:
+        """Take them from the latents (N, ...) of all training images."""
+        i = torch.arange(len(self.z), device=z.device)
+        self.z.copy_(z[i * len(z) // len(i) if len(z) > len(i) else i % len(z)])
+
+    def sample(self, noise: api.Noise) -> Tensor:
+        """z of shape (B, ...): of sample i the i-th one, from the start again after the last."""
+        return self.z[noise.index % len(self.z)]
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:

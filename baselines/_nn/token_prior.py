@@ -3,8 +3,8 @@
     p(k) = prod_i p(k_i | k_1, ..., k_(i-1)),   in raster order
 
 (van den Oord et al., arXiv 1601.06759.) The first convolution does not see the token itself (mask
-A) and is wide enough to see all before it, so that there is no blind spot; the others see features
-of the token's own place, which do not know the token (mask B).
+A) and is wide, up to 7 places as the paper's; the others see features of the token's own place,
+which do not know the token (mask B).
 """
 
 import torch
@@ -19,6 +19,8 @@ __all__ = ["MaskedConv2d", "TokenPrior", "ancestral", "choose", "nll"]
 class MaskedConv2d(nn.Conv2d):
     """A convolution whose output at a place depends on places before it in raster order alone.
 
+    The rows of the kernel below the place, all 0, are left out: they would cost and do nothing.
+
     Args:
         c_in: Channels in.
         c_out: Channels out.
@@ -27,16 +29,16 @@ class MaskedConv2d(nn.Conv2d):
     """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, own: bool) -> None:
-        super().__init__(c_in, c_out, kernel, padding=kernel // 2)
-        mask = torch.zeros(kernel, kernel)
         middle = kernel // 2
-        mask[:middle] = 1
-        mask[middle, : middle + int(own)] = 1
+        super().__init__(c_in, c_out, (middle + 1, kernel))
+        self.around = (middle, middle, middle, 0)  # left, right, above, below
+        mask = torch.ones(middle + 1, kernel)
+        mask[middle, middle + int(own) :] = 0
         self.mask: Tensor
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        y: Tensor = self._conv_forward(F.pad(x, self.around), self.weight * self.mask, self.bias)
         return y
 
 
@@ -57,7 +59,7 @@ class TokenPrior(nn.Module):
         super().__init__()
         self.side = side
         self.embedding = nn.Embedding(K, channels)
-        self.past = MaskedConv2d(channels, channels, 2 * side - 1, own=False)
+        self.past = MaskedConv2d(channels, channels, min(2 * side - 1, 7), own=False)
         # zero padding tells a convolution where the border is, and this where in the middle it is
         self.place = nn.Parameter(torch.zeros(channels, side, side))
         self.blocks = nn.ModuleList(_Block(channels, dropout) for _ in range(blocks))

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from baselines._nn.autoencoder import Net, encode_all, vectors
+from baselines._nn.autoencoder import Encoded, Net, encode_all, vectors
 from baselines._nn.mixture import Mixture
 from genbench import api
 
@@ -29,6 +29,7 @@ class AE(api.Baseline[api.Unconditional]):
 
     kind = "autoencoder"
     counted = ("decoder",)
+    defining = ("density",)
 
     class Config(api.Config):
         """Settings.
@@ -58,10 +59,11 @@ class AE(api.Baseline[api.Unconditional]):
         """Sampling options.
 
         Attributes:
-            density: Of z: "mixture", "gaussian", both fitted after training, or "normal", N(0, I).
+            density: Of z: "mixture", "gaussian", both fitted after training, "normal", N(0, I), or
+                "encoded", the latents of training images, which gives reconstructions.
         """
 
-        density: Literal["mixture", "gaussian", "normal"] = "mixture"
+        density: Literal["mixture", "gaussian", "normal", "encoded"] = "mixture"
 
     # The paper's: CIFAR-10, 32 px. It has batch normalisation, ReLU, weight decay of the decoder
     # or a penalty on its gradient, and a learning rate that halves where the loss stands still.
@@ -77,6 +79,7 @@ class AE(api.Baseline[api.Unconditional]):
             config.net, d, d, config.hidden, config.channels, data
         )
         self.gaussian, self.mixture = Mixture(1, d), Mixture(config.components, d)
+        self.encoded = Encoded(d)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for encoder and decoder together."""
@@ -96,6 +99,7 @@ class AE(api.Baseline[api.Unconditional]):
         z = encode_all(self.encoder, x)
         self.gaussian.fit(z)
         self.mixture.fit(z)
+        self.encoded.keep(z)
 
     def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
         """D(z), with z from the density."""
@@ -103,6 +107,10 @@ class AE(api.Baseline[api.Unconditional]):
         if density == "normal":
             z = noise.normal(self.config.d)
         else:
-            z = (self.mixture if density == "mixture" else self.gaussian).sample(noise)
+            z = {
+                "gaussian": self.gaussian.sample,
+                "mixture": self.mixture.sample,
+                "encoded": self.encoded.sample,
+            }[density](noise)
         x: Tensor = self.decoder(z)
         return x.float().clamp(-1, 1)  # bfloat16 under autocast

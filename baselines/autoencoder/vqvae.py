@@ -11,17 +11,18 @@ The second term is left out where the codes are moving averages (`codebook="ema"
 the grids of codes of the training images; a sample is a grid drawn from it, decoded once.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from baselines._nn import token_prior
-from baselines._nn.autoencoder import Net, encode_all, grid_side, grids
+from baselines._nn.autoencoder import Encoded, Net, encode_all, grid_side, grids
 from baselines._nn.quantize import Quantizer, perplexity, straight_through
 from baselines._nn.token_prior import TokenPrior
 from genbench import api
@@ -32,6 +33,7 @@ class VQVAE(api.Baseline[api.Unconditional]):
 
     kind = "autoencoder"
     counted = ("prior", "decoder")
+    defining = ("prior",)
 
     class Config(api.Config):
         """Settings.
@@ -50,7 +52,8 @@ class VQVAE(api.Baseline[api.Unconditional]):
             net: "mlp", "conv", or "auto": the MLP up to 8 pixels, else convolutions.
             hidden: Width of the MLP.
             channels: Channels of the convolutions.
-            prior_channels: Of the prior.
+            prior_channels: Of the prior; None is 8 for each place of the grid's side, 32 to 128: a
+                step of the prior then costs about as much as one of the autoencoder.
             prior_blocks: Residual blocks of the prior.
             prior_dropout: In each of them.
             lr: Adam's learning rate, of the autoencoder.
@@ -70,7 +73,7 @@ class VQVAE(api.Baseline[api.Unconditional]):
         net: Net = "auto"
         hidden: int = Field(512, ge=1)
         channels: int = Field(64, ge=1)
-        prior_channels: int = Field(64, ge=1)
+        prior_channels: int | None = Field(None, ge=1)
         prior_blocks: int = Field(3, ge=1)
         prior_dropout: float = Field(0.1, ge=0, lt=1)
         lr: float = Field(2e-3, gt=0)
@@ -81,12 +84,13 @@ class VQVAE(api.Baseline[api.Unconditional]):
 
         Attributes:
             prior: Of the codes: "autoregressive"; "marginal", each place by itself, with how often
-                the training images have each code there; or "uniform".
+                the training images have each code there; "uniform"; or "encoded", the codes of
+                training images, which gives reconstructions.
             temperature: Divides the autoregressive prior's logits; below 1 likely codes become
                 likelier.
         """
 
-        prior: Literal["autoregressive", "marginal", "uniform"] = "autoregressive"
+        prior: Literal["autoregressive", "marginal", "uniform", "encoded"] = "autoregressive"
         temperature: float = Field(1.0, gt=0)
 
         @model_validator(mode="after")
@@ -123,20 +127,21 @@ class VQVAE(api.Baseline[api.Unconditional]):
         self.quantizer = Quantizer(
             config.K, config.c, config.codebook, config.codebook_decay, config.restart
         )
+        channels = config.prior_channels or min(max(8 * self.side, 32), 128)
         self.prior = TokenPrior(
-            config.K, self.side, config.prior_channels, config.prior_blocks, config.prior_dropout
+            config.K, self.side, channels, config.prior_blocks, config.prior_dropout
         )
+        self.encoded = Encoded(self.side, self.side, dtype=torch.int64)
         self.marginal: Tensor
         uniform = torch.full((self.side, self.side, config.K), 1 / config.K)
         self.register_buffer("marginal", uniform)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for encoder, decoder and codes together, Adam for the prior."""
-        prior = list(self.prior.parameters())
-        rest = [p for p in self.parameters() if all(p is not q for q in prior)]
+        first = nn.ModuleList((self.encoder, self.decoder, self.quantizer))
         return {
-            "autoencoder": Adam(rest, lr=self.config.lr),
-            "prior": Adam(prior, lr=self.config.prior_lr),
+            "autoencoder": Adam(first.parameters(), lr=self.config.lr),
+            "prior": Adam(self.prior.parameters(), lr=self.config.prior_lr),
         }
 
     def phase(self, progress: float) -> str:
@@ -146,13 +151,13 @@ class VQVAE(api.Baseline[api.Unconditional]):
     def step(
         self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
     ) -> dict[str, Tensor]:
-        """L, or the prior's cross-entropy in nats per code."""
+        """L, or the prior's cross-entropy in nats, and in bits, per code."""
         if self.phase(update.progress) == "prior":
             with torch.no_grad():
                 k = self.quantizer.indices(self.encoder(x))
             loss = F.cross_entropy(self.prior(k), k)
             update("prior", loss)
-            return {"prior": loss}
+            return {"prior": loss, "bits_per_code": loss / math.log(2)}
         self.quantizer.revive()
         z_e = self.encoder(x)
         k = self.quantizer.indices(z_e)
@@ -171,15 +176,18 @@ class VQVAE(api.Baseline[api.Unconditional]):
         }
 
     def finish(self, x: Tensor) -> None:
-        """Count how often the training images have each code at each place."""
+        """Count how often the training images have each code at each place, and keep some."""
         k = encode_all(lambda part: self.quantizer.indices(self.encoder(part)), x)
         self.marginal.copy_(F.one_hot(k, self.config.K).float().mean(0))
+        self.encoded.keep(k)
 
     def sample(self, cond: api.Unconditional, noise: api.Noise, **options: Any) -> Tensor:
         """A grid of codes from the prior, decoded."""
         o = self.Options(**options)
         if o.prior == "autoregressive":
             k = token_prior.ancestral(self.prior, noise, o.temperature)
+        elif o.prior == "encoded":
+            k = self.encoded.sample(noise)
         else:
             p = self.marginal if o.prior == "marginal" else torch.ones_like(self.marginal)
             u = noise.uniform(self.side, self.side, dtype=torch.float64)

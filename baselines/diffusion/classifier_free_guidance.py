@@ -30,6 +30,7 @@ class ClassifierFreeGuidance(api.Baseline[api.ClassLabel]):
 
     cond = api.ClassLabel
     kind = "diffusion"
+    defining = ("w",)
 
     # ImageNet 64x64. The paper's noise levels are continuous, with log SNR drawn from a cosine
     # schedule over [-20, 20], its sampling variance lies between the two fixed ones, and its U-Net

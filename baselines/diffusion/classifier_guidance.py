@@ -33,6 +33,7 @@ class ClassifierGuidance(api.Baseline[api.ClassLabel]):
     cond = api.ClassLabel
     kind = "diffusion"
     sampled = ("net",)  # the classifier learns beside it
+    defining = ("scale",)
 
     # ImageNet 256x256, the conditional model; the classifier is 128 channels wide there, pools by
     # attention and trains apart, on random crops, at 3e-4 with batches of 256 for 500,000 steps.

@@ -36,6 +36,7 @@ class Consistency(api.Baseline[api.Unconditional]):
     """Consistency distillation from an EDM teacher, or consistency training without."""
 
     kind = "diffusion"
+    defining = ("teacher",)
 
     class Config(denoising.NetworkConfig):
         """Settings, besides those of the network.

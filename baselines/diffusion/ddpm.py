@@ -27,6 +27,7 @@ class DDPM(api.Baseline[api.Unconditional]):
     """Denoising diffusion; by default the linear schedule, epsilon prediction, fixed variance."""
 
     kind = "diffusion"
+    defining = ("schedule", "prediction")
 
     # The U-Nets of the papers have 32 groups in their normalisations, where ours has 8, and none
     # of our `Gains`; the later one adds scale and shift by the time, and attention of 4 heads.

@@ -28,6 +28,7 @@ class EDM(api.Baseline[api.Unconditional]):
     """A preconditioned denoiser in the sigma frame, sampled by Heun's method."""
 
     kind = "diffusion"
+    defining = ("P_mean",)
 
     class Config(denoising.NetworkConfig):
         """Settings, besides those of the network.

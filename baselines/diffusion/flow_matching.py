@@ -34,6 +34,7 @@ class FlowMatching(api.Baseline[api.Unconditional]):
     """The velocity of straight lines from noise to data."""
 
     kind = "diffusion"
+    defining = ("time",)
 
     class Config(denoising.NetworkConfig):
         """Settings, besides those of the network.

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from baselines._nn import denoising, diffusion
-from baselines._nn.autoencoder import Net, gaussian_kl, grid_side, grids
+from baselines._nn.autoencoder import Encoded, Net, encode_all, gaussian_kl, grid_side, grids
 from baselines._nn.quantize import Quantizer, straight_through
 from genbench import api
 
@@ -37,6 +37,7 @@ class LDM(api.Baseline[api.ClassLabel]):
     cond = api.ClassLabel
     kind = "diffusion"
     counted = ("net", "decoder")
+    defining = ("regularisation", "latents", "w")
 
     class Config(denoising.ChainConfig):
         """Settings, besides those of the chain and of the denoiser, whose images are the latents.
@@ -50,7 +51,8 @@ class LDM(api.Baseline[api.ClassLabel]):
             kl_weight: Of the KL, beside squared errors; 2 sigma^2 of a pixel in a VAE's terms.
             K: Size of the codebook of "vq", whose codes are moving averages.
             beta: Weight of the commitment of "vq".
-            c: Channels of the latents.
+            c: Channels of the latents, which must be fewer numbers than the image; None is 1 up to
+                8 pixels, else 4.
             factor: By how much the grid is smaller than the image; None is 2 up to 8 pixels, else
                 4.
             diffusion_start: Share of the budget after which the autoencoder rests and the
@@ -71,7 +73,7 @@ class LDM(api.Baseline[api.ClassLabel]):
         kl_weight: float = Field(0.01, ge=0)
         K: int = Field(256, ge=2)
         beta: float = Field(0.25, ge=0)
-        c: int = Field(4, ge=1)
+        c: int | None = Field(None, ge=1)
         factor: int | None = Field(None, ge=2)
         diffusion_start: float = Field(0.4, gt=0, lt=1)
         ae_net: Net = "conv"
@@ -97,6 +99,9 @@ class LDM(api.Baseline[api.ClassLabel]):
         Attributes:
             variance: Of the noise that DDPM adds, "posterior" or "large".
             clip_x0: Not for latents, whose range is not known.
+            latents: "diffused", or "encoded", those of training images whatever is asked for: the
+                reconstructions of the first stage, whose Frechet distance (rFD) is about the least
+                that the second can reach.
             w: Strength of the guidance, at least -1. A step is two network evaluations, but one
                 at w = 0 (conditional) and at w = -1 (unconditional). The decoder is one more.
         """
@@ -105,6 +110,7 @@ class LDM(api.Baseline[api.ClassLabel]):
         steps: int = Field(50, ge=1)
         variance: Literal["posterior", "large"] = "posterior"
         clip_x0: Literal[False] = False
+        latents: Literal["diffused", "encoded"] = "diffused"
         w: float = Field(0.5, ge=-1)
 
     # ImageNet 256x256, LDM-4. Besides its losses, the paper has residual blocks and attention in
@@ -142,18 +148,25 @@ class LDM(api.Baseline[api.ClassLabel]):
             )
         self.config, self.null = config, data.classes
         side = grid_side(data.size, config.factor)
-        self.pixels, self.shape = data.channels * data.size**2, (config.c, side, side)
+        c = config.c or (1 if data.size <= 8 else 4)
+        self.pixels, self.shape = data.channels * data.size**2, (c, side, side)
+        if c * side**2 >= self.pixels:
+            raise ValueError(
+                f"ldm would diffuse {c} x {side} x {side} latents, which is not fewer numbers than"
+                f" the image's {self.pixels}; lower c or raise factor, or take"
+                " classifier_free_guidance, which diffuses pixels"
+            )
         kl = config.regularisation == "kl"
         self.encoder, self.decoder = grids(
             config.ae_net,
-            config.c,
-            2 * config.c if kl else config.c,
+            c,
+            2 * c if kl else c,
             side,
             config.ae_hidden,
             config.ae_channels,
             data,
         )
-        self.quantizer = None if kl else Quantizer(config.K, config.c, "ema", restart=0.05)
+        self.quantizer = None if kl else Quantizer(config.K, c, "ema", restart=0.05)
         self.chain = denoising.Chain(config, self.shape)
         if config.net == "auto":
             config = config.model_copy(update={"net": "mlp" if side <= 4 or side % 2 else "unet"})
@@ -162,6 +175,7 @@ class LDM(api.Baseline[api.ClassLabel]):
             config, self.shape, context=config.token_width, out=self.chain.out
         )
         self.tau = nn.Embedding(data.classes + 1, config.tokens * config.token_width)
+        self.encoded = Encoded(*self.shape)
         self.mean: Tensor
         self.square: Tensor
         self.batches: Tensor
@@ -264,9 +278,15 @@ class LDM(api.Baseline[api.ClassLabel]):
         self.mean.lerp_(z.mean(), share)
         self.square.lerp_(z.square().mean(), share)
 
+    def finish(self, x: Tensor) -> None:
+        """Keep latents of training images: the means of q(z|x), or those to be quantised."""
+        self.encoded.keep(encode_all(lambda part: self.encoder(part)[:, : self.shape[0]], x))
+
     def sample(self, cond: api.ClassLabel, noise: api.Noise, **options: Any) -> Tensor:
         """x_T ~ N(0, I), the steps of the sampler with guided answers, then the decoder once."""
         o = self.Options(**options)
+        if o.latents == "encoded":
+            return self.decode(self.encoded.sample(noise)).clamp(-1, 1)
         y, null = self.context(cond.label), self.context(torch.full_like(cond.label, self.null))
         network = denoising.guided(self._denoise, y, null, o.w)
         z_0 = self.chain.sample(network, noise, o)

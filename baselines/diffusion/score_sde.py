@@ -31,6 +31,7 @@ class ScoreSDE(api.Baseline[api.Unconditional]):
     """A score network in continuous time, for the VP, sub-VP or VE equation."""
 
     kind = "diffusion"
+    defining = ("sde",)
 
     class Config(denoising.NetworkConfig):
         """Settings, besides those of the network.

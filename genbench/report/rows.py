@@ -307,8 +307,8 @@ def _no_limit(name: str, value: Any) -> bool:
 def _choice(path: str, value: Any) -> str:
     """A defining setting: a word speaks for itself, a switch is its name, a number needs one."""
     name = path.partition(".")[2]
-    if isinstance(value, bool):
-        return name if value else f"no {name}"
+    if value == "none" or isinstance(value, bool):
+        return name if value is True else f"no {name}"
     return value if isinstance(value, str) else _fact(path, value)
 
 

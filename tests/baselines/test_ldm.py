@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from baselines.diffusion.ldm import LDM
 from genbench.api import ClassLabel, DataSpec, Noise, count_nfe
 
-SMALL = {"hidden": 16, "depth": 1, "channels": 8, "ae_channels": 8, "tokens": 3, "token_width": 8}
+SMALL = {
+    "c": 3,
+    "hidden": 16,
+    "depth": 1,
+    "channels": 8,
+    "ae_channels": 8,
+    "tokens": 3,
+    "token_width": 8,
+}
 Y = ClassLabel(torch.tensor([0, 1, 2, 3, 0, 1, 2, 3]))
 
 
@@ -78,7 +86,7 @@ def test_the_autoencoder_learns_first_and_then_rests(regularisation: str) -> Non
 def test_the_loss_of_the_first_stage() -> None:
     x, m = normal(8, 1, 8, 8), make(kl_weight=0.5)
     mu, logvar = m.encoder(x).chunk(2, dim=1)
-    z = mu + (logvar / 2).exp() * Noise(0, range(8)).normal(4, 4, 4)
+    z = mu + (logvar / 2).exp() * Noise(0, range(8)).normal(3, 4, 4)
     kl = (0.5 * (mu**2 + logvar.exp() - 1 - logvar)).sum() / 8
     expected = F.mse_loss(m.decoder(z), x) + 0.5 * kl / 64
     logged, update = step(m, 0.0, x)
@@ -92,7 +100,7 @@ def test_vq_diffuses_the_latent_and_decodes_its_code() -> None:
     assert torch.equal(m.encode(x, Noise(0, range(8))), m.encoder(x))
     seen: list[Tensor] = []
     m.decoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    z = normal(8, 4, 4, 4) / 5
+    z = normal(8, 3, 4, 4) / 5
     m.decode(z)
     rows = seen[0].movedim(1, -1).flatten(0, 2)
     codes = m.quantizer.codes
@@ -164,7 +172,7 @@ def test_latents_are_not_clipped() -> None:
 @pytest.mark.parametrize("net", ["mlp", "unet"])
 def test_the_answer_depends_on_the_label_through_attention_alone(net: str) -> None:
     m = awake(make(net=net)).eval()
-    x_t, t = normal(8, 4, 4, 4), torch.full((8,), 500.0)
+    x_t, t = normal(8, 3, 4, 4), torch.full((8,), 500.0)
     with torch.no_grad():
         tokens = m.context(Y.label)
         answer = m.net(x_t, t, context=tokens)
@@ -229,6 +237,17 @@ def test_sizes(size: int, channels: int) -> None:
     m = make(size, channels)
     assert isinstance(m.encode(torch.zeros(8, channels, size, size), Noise(0, range(8))), Tensor)
     assert sample(m).shape == (8, channels, size, size)
+
+
+@pytest.mark.parametrize(("size", "colours"), [(8, 1), (8, 3), (16, 1), (28, 1), (32, 3), (64, 3)])
+def test_latents_are_fewer_numbers_than_the_image(size: int, colours: int) -> None:
+    m = make(size, colours, c=None)
+    assert 2 * torch.Size(m.shape).numel() < colours * size**2
+
+
+def test_latents_as_large_as_the_image_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 x 4 x 4 latents, which is not fewer .* image's 64"):
+        make(8, c=4)
 
 
 def test_a_variance_that_is_learned_from_the_bins_of_pixels_is_refused() -> None:

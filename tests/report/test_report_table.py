@@ -130,6 +130,7 @@ def test_labels_show_what_defines_a_family(monkeypatch: pytest.MonkeyPatch) -> N
         "dcgan (hinge, bn, lr=0.001)",
         "dcgan (hinge, bn, lr=0.0001)",
     ]
+    assert labels(cell("dcgan", config={"loss": "none"})) == ["dcgan (no loss)"]
     assert labels(cell("ddpm", options=DDIM | {"clip_x0": False})) == [
         "ddpm (no clip_x0, ddim-50)"
     ]

@@ -149,8 +149,9 @@ def test_a_results_folder_comes_out_identical_and_is_left_as_it_was(results, aga
     assert answer["verdict"] == "7 cells of 4 rows: 7 identical"
     assert printed.out.splitlines()[-1] == answer["verdict"]
     assert [c["name"] for c in answer["cells"]] == [
-        "ddpm (ddim-4), seed=0", "ddpm (ddim-4), seed=1", "ddpm (ddpm-6), seed=0",
-        "ddpm (ddpm-6), seed=1", "toy, seed=0", "toy, seed=1", "real",
+        "ddpm (linear, epsilon, ddim-4), seed=0", "ddpm (linear, epsilon, ddim-4), seed=1",
+        "ddpm (linear, epsilon, ddpm-6), seed=0", "ddpm (linear, epsilon, ddpm-6), seed=1",
+        "toy, seed=0", "toy, seed=1", "real",
     ]  # fmt: skip
     for cell in answer["cells"]:
         assert {n["name"] for n in cell["numbers"]} >= {FD, IS, "nfe", "train_flops"}
@@ -229,7 +230,9 @@ def test_another_training_seed_is_different_by_as_much_as_the_seeds_differ(resul
     zero, one = (find(results, "ddpm", seed=s, sampler="ddim") for s in (0, 1))
     results.record_path(one.key).unlink()
     planted(results, zero, cell=one.cell)
-    code, answer, printed = again(results.root, "--rows", "ddpm (ddim-4)", "--tolerance", "1e-6")
+    code, answer, printed = again(
+        results.root, "--rows", "ddpm (linear, epsilon, ddim-4)", "--tolerance", "1e-6"
+    )
     assert code == 1
     cell = next(c for c in answer["cells"] if c["verdict"] == "different")
     was, now = zero.scores[FD], one.scores[FD]
@@ -421,7 +424,7 @@ def test_damaged_and_missing_records_are_named_and_left_alone(results, again):
     assert cells["toy, seed=0"]["verdict"] == cells["toy, seed=1"]["verdict"] == "damaged"
     assert cells["toy, seed=0"]["reasons"] == ["its checksum does not match its content"]
     assert cells["toy, seed=1"]["reasons"] == ["it has schema 99, this is 1"]
-    assert cells["ddpm (ddpm-6), seed=0"]["verdict"] == "not finished then"
+    assert cells["ddpm (linear, epsilon, ddpm-6), seed=0"]["verdict"] == "not finished then"
     assert answer["verdict"].endswith("4 identical, 1 not finished then, 2 damaged")
     assert path.exists() and other.exists() and "set aside" not in printed.err
     assert again(path)[0] == 2  # its folder holds the other reproduction
