@@ -19,7 +19,6 @@ when nothing of it is left. On its CHANNEL a cell says `{"begin": true}`, `{"wai
 `{"fatal": SENTENCE}` when the results folder cannot be used.
 """
 
-import ctypes
 import faulthandler
 import gc
 import json
@@ -33,10 +32,10 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from genbench.environment import checkout, machine, packages
+from genbench.orphans import adopt, die_with_parent, sweep
 from genbench.runtime import Runtime
 from genbench.spec import Cell
 from genbench.store import Store, StoreError
@@ -48,9 +47,7 @@ __all__ = ["LONGEST", "main"]
 LONGEST = 65_536  # bytes of a message
 _LONGEST_CELL = 1_000_000
 _LONGEST_TEXT = 4_000  # characters of a sentence in it
-_MOST_NAMES = 20  # of processes that were left behind
 _STOP_SECONDS = 1.0  # to save a checkpoint when the parent is gone
-_DEATH_SIGNAL, _SUBREAPER = 1, 36  # of prctl(2)
 
 
 def main(argv: list[str]) -> NoReturn:
@@ -77,11 +74,6 @@ def _send(channel: socket.socket, message: dict[str, Any]) -> None:
         channel.send(json.dumps(message).encode()[:LONGEST])
 
 
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")
-
-
 # --- the server ----------------------------------------------------------------------------------
 
 
@@ -95,9 +87,9 @@ class _Server:
 
     def serve(self) -> NoReturn:
         """Serve until there is nobody to serve."""
-        _prctl(_SUBREAPER, 1)
+        adopt(True)
         faulthandler.enable()
-        if not self._fresh:
+        if not self._runtime.fresh:
             _warm()
         while self._control in self._wait(self._control):
             data, descriptors, _, _ = socket.recv_fds(self._control, _LONGEST_CELL, 1)
@@ -106,10 +98,6 @@ class _Server:
             self._serve_one(data, _socket(descriptors[0]))
         os._exit(0)  # taking torch down in order would take a while
 
-    @property
-    def _fresh(self) -> bool:
-        return not self._runtime.device.startswith("cpu")
-
     def _wait(self, *what: Any, seconds: float | None = None) -> list[Any]:
         """What is ready of the given; nothing when the parent is gone or the time is over."""
         ready, _, _ = select.select([*what, self._parent], [], [], seconds)
@@ -117,7 +105,7 @@ class _Server:
 
     def _serve_one(self, data: bytes, channel: socket.socket) -> None:
         begin = time.monotonic()
-        if not self._fresh:
+        if not self._runtime.fresh:
             _send(self._control, {"begin": True})
             _preload(Cell.model_validate_json(data), self._runtime)
         pid = os.fork()
@@ -132,7 +120,7 @@ class _Server:
         finally:
             os.close(process)
         _, status = os.waitpid(pid, 0)
-        _send(self._control, {"ended": os.waitstatus_to_exitcode(status), "left": _sweep()})
+        _send(self._control, {"ended": os.waitstatus_to_exitcode(status), "left": sweep()})
 
     def _interrupt(self, process: int) -> None:
         """The parent is gone: let the cell save and stop, as after Ctrl-C, then end it."""
@@ -145,12 +133,12 @@ class _Server:
         """The child: leave the server's session and descriptors, and run the cell."""
         server = os.getppid()
         os.setsid()
-        _prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        die_with_parent()
         if os.getppid() != server:  # it died before it could be followed
             os._exit(1)
         os.close(self._parent)
         self._control.close()
-        if self._fresh:
+        if self._runtime.fresh:
             channel.set_inheritable(True)
             command = [sys.executable, "-P", "-m", "genbench.forkserver", "--cell"]
             os.execv(
@@ -186,40 +174,6 @@ def _preload(cell: Cell, runtime: Runtime) -> None:
         if data.available(name, runtime.data_root):
             for split in ("train", "test"):
                 data.load(name, split, root=runtime.data_root)
-
-
-def _sweep() -> list[str]:
-    """End all that a cell left behind; returns what it was.
-
-    Whose parent ends becomes this process's child, and so is found in the next turn.
-    """
-    names: dict[int, str] = {}
-    while True:
-        for pid in _children():
-            names.setdefault(pid, _name(pid))
-            os.kill(pid, signal.SIGKILL)
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return [name for name in names.values() if name][:_MOST_NAMES]
-        if not ended:
-            time.sleep(0.001)
-
-
-def _children() -> list[int]:
-    return [
-        int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    ]
-
-
-def _name(pid: int) -> str:
-    """What a process is called; "" for one that has ended by itself."""
-    command = (
-        Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    )
-    # a fork has the command line of this process
-    name = "a fork" if "genbench.forkserver" in command else shortened(command.strip(), 100)
-    return f"{name} (process {pid})" if command else ""
 
 
 # --- one cell ------------------------------------------------------------------------------------

@@ -180,6 +180,8 @@ class Runtime:
         batch: Images sampled or scored at a time.
         timeout: Seconds that one cell may take, or None.
         checkpoint_seconds: Least time between two checkpoints of a training.
+        fresh: Whether an executor starts a new interpreter for each cell instead of a fork, as it
+            does wherever a device is opened.
         progress: Called now and then.
         waits: Told in one sentence what the cell waits for, and "" when it has it.
         interrupts: The stop button.
@@ -192,6 +194,7 @@ class Runtime:
     batch: int = 256
     timeout: float | None = None
     checkpoint_seconds: float = 15.0
+    fresh: bool = False
     progress: Callable[[Progress], None] = _silent
     waits: Callable[[str], None] = _silent
     interrupts: Interrupts = field(default_factory=Interrupts)

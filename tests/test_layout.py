@@ -36,6 +36,7 @@ LAYERS = (
         "dist",
         "drawing",
         "environment",
+        "orphans",
         "runtime",
         "versions",
         "images",

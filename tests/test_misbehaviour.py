@@ -81,7 +81,9 @@ MISBEHAVIOURS = {
     "interrupts": Case("raise KeyboardInterrupt('no')", "failed", "no"),
     "breaks_out": Case("raise GeneratorExit('out')", "failed", "out"),
     "kills_its_server": Case(
-        "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)", "failed", "signal SIGKILL"
+        f"{SESSIONS}; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",
+        "failed",
+        "signal SIGKILL",
     ),
     "stops_its_server": Case("once or os.kill(os.getppid(), signal.SIGSTOP)"),
     "garbles": Case("once or garble()"),
@@ -234,6 +236,23 @@ def test_a_worker_that_dies_or_hangs_costs_one_cell(ran, quiet):
     assert len(records) == len(MISBEHAVIOURS) + len(LEAKS) + len(GOOD)
     beside = content(store.root)
     assert len(quiet[0]) > 8 and quiet[0] == {key: beside[key] for key in quiet[0]}
+
+
+def test_a_new_interpreter_for_each_cell_gives_the_same_bits(tmp_path, families, quiet):
+    store, told, records = Store(tmp_path / "out"), [], {}
+    runtime = Runtime(out=store.root, device="cpu", threads=1, fresh=True)
+    executor = Local(
+        store, runtime, lambda cell, progress: None, lambda cell, text: told.append(text)
+    )
+    rows = ['baseline = "forks_and_dies"', 'baseline = "vae"']
+    todo = cells(suite_file(tmp_path, rows, 64))
+    for record in executor.run(todo):
+        records[record.cell.sample.train.baseline] = record
+    assert "signal SIGKILL" in records["forks_and_dies"].error.message
+    assert len(told) == 1 and "a fork" in told[0]
+    beside = content(store.root)
+    key = records["vae"].key
+    assert records["vae"].status == "ok" and beside[key] == quiet[0][key]
 
 
 def test_nothing_stays_behind(ran):

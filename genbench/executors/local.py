@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from typing import Any
 from genbench.executors import Tell, Watch
 from genbench.executors.supervisor import Limits, State, Supervisor
 from genbench.forkserver import LONGEST
+from genbench.orphans import TOKEN, adopting, sweep
 from genbench.record import Failure, Record
 from genbench.runtime import Progress, Runtime, is_stopped
 from genbench.spec import Cell
@@ -38,7 +40,7 @@ class _Slot:
     """One server and the cell that it runs."""
 
     def __init__(self, runtime: Runtime, log: Path) -> None:
-        self.log = log
+        self.log, self.token = log, uuid.uuid4().hex
         self.cell: Cell | None = None
         self.supervisor = Supervisor(Limits())
         self.before: Record | None = None
@@ -54,7 +56,7 @@ class _Slot:
         with theirs, log.open("ab") as errors:
             self.server = subprocess.Popen(
                 [*command, str(os.getpid()), runtime.settings()],
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, TOKEN: self.token},
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -129,8 +131,12 @@ class _Slot:
             self._channel.close()
             self._channel = None
 
-    def close(self, seconds: float) -> None:
-        """Let the server end, and end it where that takes longer."""
+    def close(self, seconds: float) -> list[str]:
+        """Let the server end, and end it where that takes longer; with all that it left.
+
+        Returns:
+            What was left of the cell, where the server could not see to that any more.
+        """
         self.signal(signal.SIGKILL)
         self.control.close()  # the server then has nobody to serve
         try:
@@ -138,8 +144,20 @@ class _Slot:
         except subprocess.TimeoutExpired:
             self.kill_server()
             self.server.wait()
+        left = [] if self.server.returncode == 0 else self._sweep()
         self.clear()
         os.close(self.watched)
+        return left
+
+    def _sweep(self) -> list[str]:
+        """What this process has adopted of a server that was killed."""
+        if self._child is not None:
+            _readable(
+                self._child, _STOP_SECONDS
+            )  # it dies with its server; its children come then
+            with suppress(ChildProcessError):  # it has ended, and its server has seen that
+                os.waitpid(self.pid, os.WNOHANG)
+        return sweep(self.token)
 
     def _forget_child(self) -> None:
         if self._child is not None:
@@ -152,10 +170,10 @@ class _Slot:
         return "\n".join(text.splitlines()[-_LOG_LINES:])
 
 
-def _readable(descriptor: int) -> bool:
+def _readable(descriptor: int, seconds: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(seconds * 1000))
 
 
 def _messages(source: socket.socket) -> Iterator[dict[str, Any]]:
@@ -198,15 +216,16 @@ class Local:
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """See `Executor.run`."""
         todo = list(cells)
-        try:
-            while todo or self._busy():
-                self._start(todo)
-                yield from self._next()
-        except BaseException:
-            self._stop()
-            raise
-        for slot in self._slots.values():
-            slot.close(self._limits.ending)
+        with adopting():
+            try:
+                while todo or self._busy():
+                    self._start(todo)
+                    yield from self._next()
+            except BaseException:
+                self._stop()
+                raise
+            for slot in self._slots.values():
+                slot.close(self._limits.ending)
 
     def _busy(self) -> list[_Slot]:
         return [slot for slot in self._slots.values() if slot.cell is not None]
@@ -243,7 +262,8 @@ class Local:
         from genbench.worker import devices
 
         there = devices(self._runtime.device)
-        return replace(self._runtime, device=there[number % len(there)])
+        device = there[number % len(there)]
+        return replace(self._runtime, device=device, fresh=self._runtime.fresh or device != "cpu")
 
     # --- news ------------------------------------------------------------------------------------
 
@@ -287,11 +307,14 @@ class Local:
             case {"record": _}:
                 slot.supervisor.done()
             case {"ended": int(code), "left": list(left)}:
-                if left:
-                    self._tell(cell, f"left processes behind, which were ended: {_several(left)}")
+                self._tell_left(cell, left)
                 yield self._result(slot, cell, code)
             case _:
                 return
+
+    def _tell_left(self, cell: Cell, left: list[Any]) -> None:
+        if left:
+            self._tell(cell, f"left processes behind, which were ended: {_several(left)}")
 
     def _look(self, slot: _Slot, cell: Cell) -> None:
         """See to stopped processes and to limits."""
@@ -307,9 +330,10 @@ class Local:
         """A server is gone, and its cell with it."""
         cell = slot.cell
         del self._slots[number]
+        left = slot.close(0)
         if cell is not None:
+            self._tell_left(cell, left)
             yield self._result(slot, cell, code)
-        slot.close(0)
 
     # --- results ---------------------------------------------------------------------------------
 
