@@ -155,6 +155,29 @@ def test_questions_go_to_the_parts_that_ask_for_classes():
     assert balanced == {"tasks/digits", "tasks/mnist", "tasks/classes"}
 
 
+def batches(path, *changes):
+    return [c.sample.train.config.get("batch") for c in cells(path, "batch=budget", *changes)]
+
+
+def test_one_rule_gives_every_family_the_batch_for_its_budget(tmp_path):
+    rows = ['baseline = "ddpm"', 'baseline = "vae"', 'baseline = "dcgan"', 'baseline = "real"']
+    path = suite_file(tmp_path, rows)
+    own = [c.sample.train.config["batch"] for c in cells(path)]
+    at = [batches(path, f"budget.images={n}") for n in (60_000, 300_000, 1_200_000)]
+    ddpm, vae, dcgan = zip(*(found[:3] for found in at), strict=True)
+    assert own[0] == own[1] == 128 and ddpm == vae == (16, 32, 128)
+    assert dcgan == (16, 16, min(64, own[2]))  # two updates in a step
+    assert batches(path, "budget.images=600_000_000") == own  # never above the family's own
+    assert batches(path, "budget.updates=5")[0] == own[0]  # the number of updates is fixed
+    assert batches(path, "budget.images=60_000", "ddpm.batch=64")[0] == 64  # a row's own stays
+    assert batches(path, "budget.images=60_000", "ddpm.preset=paper")[0] == 128
+    warm = cells(path, "batch=budget", "budget.images=60_000", "ddpm.warmup=10_000")
+    assert warm[0].sample.train.config["warmup"] == 10_000
+    usual = registry.load("ddpm").Config().warmup
+    warm = cells(path, "batch=budget", "budget.images=600")[0].sample.train.config["warmup"]
+    assert warm == min(usual, 60)
+
+
 def test_a_family_of_another_task_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="vae takes Unconditional, which is not task 'class_lab"):
         cells(suite_file(tmp_path, ['baseline = "vae"']), "task=class_label")

@@ -30,6 +30,7 @@ _TERMS = (
     ("NFE", "network evaluations for one image; guidance and second-order steps count each call"),
     ("ms/image", "time to sample one batch over its images, on the machine below"),
     ("params", "parameters of the networks that sampling calls"),
+    ("batch", "images of one training step: after as many images a small one has more updates"),
     ("updates", "optimizer updates of the networks that are sampled, not of a discriminator"),
     (
         "image updates",

@@ -272,6 +272,7 @@ _HELP = {
     "NFE": "network evaluations per image",
     "ms/image": "milliseconds per image",
     "params": "parameters of the networks that sampling calls",
+    "batch": "images of one training step",
     "updates": "optimizer updates of the networks that are sampled",
     "image updates": "images of all updates: both updates of a GAN's step count theirs",
     "images of data": "images that training saw, each time anew",

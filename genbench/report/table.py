@@ -28,7 +28,7 @@ _ONE_SEED = (
     "Intervals of rows with one training seed are over samples alone: training again moves a "
     "score by more than they say."
 )
-_WHOLE = ("nfe", "params", "train_updates", "train_images", "train_data", "train_steps")
+_WHOLE = ("nfe", "params", "batch", "train_updates", "train_images", "train_data", "train_steps")
 _EXACT = 2**53  # below it a float that is a whole number is exactly that
 _REASON = 48  # characters of a failure's reason inside the table; the notes have all of it
 
@@ -47,10 +47,17 @@ class _Count(NamedTuple):
     of: Callable[[Record], float | None]
 
 
+def _batch(record: Record) -> float | None:
+    """Images in a training step; None for a row that does not train, as its record tells."""
+    batch = record.cell.sample.train.config.get("batch")
+    return batch if isinstance(batch, int) and record.counters.train_steps else None
+
+
 COUNTS = (
     _Count("nfe", "NFE", lambda r: r.counters.nfe),
     _Count("ms_per_image", "ms/image", lambda r: r.timings.ms_per_image),
     _Count("params", "params", lambda r: r.counters.params),
+    _Count("batch", "batch", _batch),
     _Count("train_updates", "updates", lambda r: r.counters.train_updates),
     _Count("train_images", "image updates", lambda r: r.counters.train_images),
     _Count("train_data", "images of data", lambda r: r.counters.train_data),
@@ -74,7 +81,7 @@ def frame(
     Columns: kind, model, baseline, dataset, task, weights, seeds (how many were asked for),
     seeds_ok, then ID, "ID ci95 low", "ID ci95 high", "ID rank low", "ID rank high" for each metric
     id (places by that metric, see `ranking`, of rows of one dataset and task), then nfe,
-    ms_per_image, params, train_updates, train_images, train_data, train_steps, train_flops,
+    ms_per_image, params, batch, train_updates, train_images, train_data, train_steps, train_flops,
     train_seconds (means over the seeds), ended_by, near_copies (see `copies`), status, reason,
     cells (keys). Missing numbers are NaN.
 

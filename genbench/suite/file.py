@@ -65,6 +65,8 @@ class Suite(Spec):
             on the command line `kid.subset_size=100`.
         reference: The split that distances are measured to.
         budget: When training ends, for every row.
+        batch: "family" takes each family's own batch; "budget" one that the budget gives enough
+            updates with, by one rule for all, see `suite.batch`.
         rows: What is compared.
         limit: At most so many of the rows, the first ones; their numbers stay what they are.
         optional: Whether it is left out where its dataset is not at hand.
@@ -85,6 +87,7 @@ class Suite(Spec):
     metric_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     reference: str = "train"
     budget: Budget
+    batch: Literal["family", "budget"] = "family"
     rows: tuple[Row, ...]
     limit: int | None = Field(None, ge=1)
     optional: bool = False

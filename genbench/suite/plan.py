@@ -16,6 +16,7 @@ from genbench.spec import (
     nearest,
     parse,
 )
+from genbench.suite import batch
 from genbench.suite.file import Row, Suite
 from genbench.suite.own_images import misfit
 
@@ -246,6 +247,10 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
             f"{row.baseline} takes {cls.cond.__name__}, which is not task {suite.task!r}"
         )
     config, options = chosen(row)
+    budget = (row.budget or suite.budget) if trains else Budget()
+    if suite.batch == "budget" and row.preset is None:
+        changes = batch.for_budget(config, budget, 1 + bool(cls.sampled), row.config)
+        config, options = settings(row.baseline, {**row.config, **changes}, row.options)
     shares = suite.reference if _asks_classes(suite) and suite.questions == "shares" else ""
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
@@ -257,7 +262,7 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
         dataset=suite.dataset,
         data=fingerprint,
         task=suite.task,
-        budget=(row.budget or suite.budget) if trains else Budget(),
+        budget=budget,
         seed=seed if trains else 0,
         version=registry.version(row.baseline),
         shares="" if trains else shares,
