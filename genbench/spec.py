@@ -25,6 +25,7 @@ from pydantic import (
 
 __all__ = [
     "LIMITS",
+    "MOST_IMAGES",
     "Budget",
     "Cell",
     "ConfigError",
@@ -128,6 +129,9 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 # of a path in the dataset's name anything may be part, brackets and colons too
 _REFERENCE = re.compile(r"(?P<dataset>.*):(?P<split>[^:\[\]]+)(?:\[(?P<task>.*)\])?", re.DOTALL)
 _KEY = {"of": "key"}  # tells serializers that where a file lies does not matter
+
+
+MOST_IMAGES = 10**8  # of a set of samples; the largest in the literature have 5 * 10**4
 
 
 class Spec(BaseModel):
@@ -253,7 +257,7 @@ class SampleSpec(Spec):
     train: TrainSpec
     options: dict[str, Any] = {}
     weights: Literal["raw", "ema"] = "raw"
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=MOST_IMAGES)
     seed: int = 0
     shares: str = ""
 
@@ -285,7 +289,7 @@ class MetricSpec(Spec):
     extractor: str
     protocol: str = ""
     reference: str = ""
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=MOST_IMAGES)
     weights: str = ""
     file: str = ""
     options: tuple[tuple[str, bool | int | float | str], ...] = ()

@@ -305,3 +305,8 @@ def test_plans_of_other_suites_and_datasets_add_up_and_the_same_one_is_replaced(
     assert both == ("a + b", [*digits, *planned("n=60")])
     again = suite.beside(both, "a", digits)
     assert again[0] == "a + b" and len(again[1]) == 4
+
+
+def test_more_images_than_any_set_has_are_refused():
+    with pytest.raises(ConfigError, match="n: .*less than or equal to 100000000"):
+        suite.load("smoke", ["n=1e12"])

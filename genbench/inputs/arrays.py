@@ -171,7 +171,14 @@ def npz(path: Path, size: int | None = None) -> Arrays:
             "pictures do; write it again"
         )
     blocks = _whole(path, images) if fortran else _stream(path, images)
-    return Arrays(shown(path.name), images[0], blocks, where=where, size=size)
+    source = Arrays(shown(path.name), images[0], blocks, where=where, size=size)
+    if {"mu", "sigma"} <= set(members):
+        source.warnings.append(
+            "it also holds mu and sigma, statistics of features, which are not read; to compare "
+            "with them, name the file with --load-stats, their protocol with --protocol and their "
+            "number of images with reference_n=NUMBER"
+        )
+    return source
 
 
 def _check_length(where: str, found: int, told: int) -> None:
@@ -259,7 +266,7 @@ def _other_type(where: str, dtype: np.dtype[Any], values: NDArray[np.float64] | 
 def _other_names(where: str, members: list[str]) -> str:
     has = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "") if members else "nothing"
     if {"mu", "sigma"} <= set(members):
-        has += " (statistics of features, not images)"
+        has += " (statistics of features, not images; as a reference, name it with --load-stats)"
     return (
         f"{where} holds {has}; images must be in {_EXPECTED}, as numpy.savez(file, images) names "
         "them"

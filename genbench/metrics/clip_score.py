@@ -38,7 +38,7 @@ class ClipOptions(Spec):
         clamp: Where negative values become 0: in each "sample", in the "mean", or nowhere.
     """
 
-    scale: float = Field(100.0, gt=0)
+    scale: float = Field(100.0, gt=0, allow_inf_nan=False)
     clamp: Literal["none", "sample", "mean"] = "sample"
 
 
@@ -51,7 +51,7 @@ class RPrecisionOptions(Spec):
         seed: Of the draw of the others.
     """
 
-    candidates: int = Field(100, ge=2)
+    candidates: int = Field(100, ge=2, le=10**5)
     seed: int = Field(0, ge=0)
 
 

@@ -37,8 +37,8 @@ class CmmdOptions(Spec):
         scale: What MMD^2 is multiplied by.
     """
 
-    sigma: float = Field(10.0, ge=0.5)
-    scale: float = Field(1000.0, gt=0)
+    sigma: float = Field(10.0, ge=0.5, allow_inf_nan=False)
+    scale: float = Field(1000.0, gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ class KidOptions(Spec):
         coef0: Of the kernel.
     """
 
-    subset_size: int = Field(1000, ge=2)
-    subsets: int = Field(100, ge=1)
-    degree: int = Field(3, ge=1)
-    gamma: float | None = Field(None, gt=0)
+    subset_size: int = Field(1000, ge=2, le=10**8)
+    subsets: int = Field(100, ge=1, le=10**5)
+    degree: int = Field(3, ge=1, le=16)
+    gamma: float | None = Field(None, gt=0, allow_inf_nan=False)
     coef0: float = 1.0
 
     def kernel(self, products: Array, dim: int) -> Array:

@@ -14,6 +14,7 @@ from pydantic import Field
 from genbench import metrics, registry
 from genbench.files import read_text, toml_of
 from genbench.spec import (
+    MOST_IMAGES,
     Budget,
     ConfigError,
     Spec,
@@ -79,7 +80,7 @@ class Suite(Spec):
     dataset: str
     task: str = "unconditional"
     questions: Literal["shares", "balanced"] = "shares"
-    n: int = Field(ge=2)
+    n: int = Field(ge=2, le=MOST_IMAGES)
     seeds: tuple[int, ...] = (0,)
     sample_seed: int = 0
     metrics: tuple[str, ...]

@@ -101,3 +101,18 @@ def test_features_that_are_not_numbers_are_told(tmp_path):
     )
     with pytest.raises(ConfigError, match="own:Net"):
         run(digits("test"), digits("train"), extractor=f"{path}:Net", metrics=("fd",))
+
+
+def test_statistics_beside_images_are_told(tmp_path):
+    path = tmp_path / "adm.npz"
+    images = data.load("digits", "train").images[:40].permute(0, 2, 3, 1).numpy()
+    np.savez(path, arr_0=images, mu=np.zeros(2048), sigma=np.eye(2048))
+    found = run(digits("test"), open_source(path), metrics=("fd",))
+    (said,) = [w for w in found.warnings if "mu and sigma" in w]
+    assert said.startswith("reference adm.npz: it also holds") and "reference_n=NUMBER" in said
+
+
+@pytest.mark.parametrize("change", ["kid.subsets=1e12", "kid.degree=1e9", "kid.gamma=inf"])
+def test_options_that_no_machine_could_compute_are_refused(change):
+    with pytest.raises(ConfigError, match="options of kid"):
+        run(digits("test"), digits("train"), [change], metrics=("kid",))

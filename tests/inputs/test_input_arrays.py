@@ -137,7 +137,7 @@ def test_other_names_in_an_npz(tmp_path):
     path = write(tmp_path / "x.npz", IMAGES, name="samples")
     refused(lambda: open_source(path), "holds samples", "must be in arr_0")
     np.savez(path, mu=np.zeros(3), sigma=np.eye(3))
-    refused(lambda: open_source(path), "mu, sigma (statistics of features, not images)")
+    refused(lambda: open_source(path), "mu, sigma (statistics of features, not images; as a ref")
     with zipfile.ZipFile(path, "w"):
         pass
     refused(lambda: open_source(path), "holds nothing")
