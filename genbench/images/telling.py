@@ -51,6 +51,8 @@ def notes_on(headers: Sequence[Header], alpha: Alpha = "refuse") -> dict[str, st
             "drop": "dropped, the stored colours are used",
         }.get(alpha, f"composed over {alpha}")
         notes["alpha"] = f"{with_alpha} of {len(headers)} files have an alpha channel: {done}"
+    if lossy := sum(header.lossy for header in headers):
+        notes["lossy"] = f"{lossy} of {len(headers)} files are JPEG or lossy WebP"
     if cmyk := sum(header.cmyk for header in headers):
         notes["cmyk"] = f"{cmyk} of {len(headers)} files: converted to RGB without a profile"
     return notes

@@ -2,13 +2,13 @@
 
 import difflib
 import errno
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from genbench import data
 from genbench.data.ids import MAX_SIZE
 from genbench.files import expanded, is_folder, opened
-from genbench.images import ALPHAS, SUFFIXES, Alpha, find, shown
+from genbench.images import ALPHAS, SUFFIXES, Alpha, shown
 from genbench.inputs.arrays import Arrays, in_memory, npy, npz
 from genbench.inputs.containers import Folder, Zip
 from genbench.inputs.files import Files
@@ -21,7 +21,6 @@ from genbench.text import shortened
 __all__ = ["open_source"]
 
 _KNOWN = "a folder of images, a .zip, .npz or .npy file, DATASET:SPLIT, or a results folder#RUN"
-_LOSSY = {".jfif", ".jpe", ".jpeg", ".jpg"}
 _LONGEST = 200  # characters of a name that messages have
 _WARNINGS = ("animated", "turned", "left_out_files")  # notes of a dataset that are warned of
 
@@ -137,14 +136,12 @@ def _dataset(name: str, split: str, resize: int | None, root: Path | None) -> So
     source = Arrays(text, len(images), in_memory(images), where=text, size=resize, levels=False)
     source.warnings += [str(dataset.notes[key]) for key in _WARNINGS if key in dataset.notes]
     source.notes = {**dataset.notes, **source.notes}
-    source.lossy = path is not None and any(
-        PurePosixPath(name).suffix.lower() in _LOSSY for name in find(path).names
-    )
+    source.lossy = "lossy" in dataset.notes
     if path is None:
         source.dataset = "" if data.NOT_PUBLISHED in dataset.notes else text
     else:
         size = f"@{parsed.size}" if parsed.size else ""
-        source.name = f"{path.resolve().name}{size}:{split}"
+        source.name = f"{shown(path.resolve().name)}{size}:{split}"
     return source
 
 

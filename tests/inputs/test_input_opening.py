@@ -51,8 +51,10 @@ def test_a_folder_as_a_dataset(tmp_path):
     source = open_source(f"imagefolder:{folder}@4:test")
     assert (source.name, source.n, source.lossy) == ("pictures@4:test", 1, False)
     assert source.notes["source"] == "imagefolder"
-    Image.new("RGB", (9, 9)).save(folder / "train" / "b.jpg")
-    assert open_source(f"imagefolder:{folder}:train").lossy
+    Image.new("RGB", (9, 9)).save(folder / "train" / "b.png", "JPEG")
+    source = open_source(f"imagefolder:{folder}:train")
+    assert source.lossy, "the content decides, not the suffix"
+    assert source.notes["lossy"] == "1 of 3 files are JPEG or lossy WebP"
     refused(lambda: open_source(f"imagefolder:{folder}"), "names no split", f"{folder}:train")
 
 
