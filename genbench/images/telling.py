@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 from genbench.images.file import Alpha, BrokenImage, Header, UnfitImage
 from genbench.spec import ConfigError
+from genbench.text import clean
 
 __all__ = ["few", "notes_on", "refuse", "warnings_on"]
 
+_LONGEST = 300  # characters of a name and of what is wrong with it
 _NAMED = 5  # files that a message names, of as many as there are
 
 
 def few(names: Sequence[str]) -> str:
-    """The first names of as many as there are."""
+    """The first names of as many as there are, on one line of bounded length."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return ", ".join(clean(name, _LONGEST) for name in names[:_NAMED]) + more
 
 
 def refuse(

@@ -245,7 +245,8 @@ def _sample(file: IO[bytes], dtype: np.dtype[Any]) -> NDArray[np.float64] | None
         return None
     data = file.read(_SAMPLE * 4096 * dtype.itemsize)
     values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
-    return values.astype(np.float64)
+    with np.errstate(all="ignore"):  # damage may be any number, and none
+        return values.astype(np.float64)
 
 
 def _other_type(where: str, dtype: np.dtype[Any], values: NDArray[np.float64] | None) -> str:

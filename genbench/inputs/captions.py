@@ -11,7 +11,7 @@ from genbench.files import TABLE, json_of, read_text
 from genbench.images import few
 from genbench.inputs.containers import key_of
 from genbench.spec import ConfigError
-from genbench.text import shortened
+from genbench.text import clean
 
 __all__ = ["read"]
 
@@ -133,7 +133,7 @@ def _header(path: Path, names: list[str]) -> list[str]:
 
 def _check_names(path: Path, where: str, names: Iterable[str]) -> None:
     if not any(name in _TEXT for name in names):
-        has = shortened(", ".join(names), _SHOWN) or "nothing"
+        has = clean(", ".join(names), _SHOWN) or "nothing"
         raise ConfigError(f"{path}, {where} holds {has}; it needs {' or '.join(_TEXT)}")
 
 

@@ -173,3 +173,21 @@ def test_good_files_are_decoded_once_when_others_are_broken(tmp_path, monkeypatc
     monkeypatch.setattr(files, "decode", lambda *given: decoded.append(1) or real(*given))
     refused(lambda: open_source(tmp_path), "1 of 6 images cannot be read: 2.png")
     assert len(decoded) == 5
+
+
+def test_what_an_archive_says_of_itself_is_cut(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", bytes(20_000))
+    data = bytearray(path.read_bytes())
+    data[26:28] = struct.pack("<H", 15_000)  # the length of a name, in front of the member
+    path.write_bytes(data)
+    assert len(refused(lambda: open_source(path), "1 of 1 images cannot be read: a.png (")) < 1000
+
+
+def test_floats_that_are_no_numbers_are_refused_without_a_warning(tmp_path):
+    for dtype in ("<f2", "<f4", "<f8", "<f16"):
+        values = np.frombuffer(bytes([255, 0x7F, 1, 0xFF]) * 400, dtype)[:96].tobytes()
+        shape = f"({len(values) // np.dtype(dtype).itemsize // 12}, 2, 2, 3)"
+        path = write(tmp_path / "x.npy", npy_header(shape, f"'{dtype}'") + values)
+        refused(lambda path=path: open_source(path), "holds float", "save")
