@@ -1,4 +1,4 @@
-"""The search for the rule of the batch: equal trials for every family, on training images alone."""
+"""The search for the rule of the batch: equal trials for every family, on training images."""
 
 import argparse
 import importlib.util
