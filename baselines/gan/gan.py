@@ -77,7 +77,8 @@ class GAN(api.Baseline[api.Unconditional]):
             r1: gamma of R1.
             spectral: Spectral normalisation of D.
             optimizer: Of both networks.
-            lr: Learning rate, of both networks.
+            lr: Learning rate, of both networks. Wasserstein's papers have less, see the presets,
+                which takes longer trainings.
             beta1: Momentum of Adam and SGD, of both networks.
             beta2: Adam's decay of squared gradients, of both networks.
         """

@@ -29,7 +29,7 @@ from genbench.tasks import task
 
 def make(size: int = 16, channels: int = 1, **config: Any) -> ProgressiveGAN:
     torch.manual_seed(0)
-    small = {"nz": 8, "channels": 8, "widest": 16} | config
+    small = {"nz": 8, "channels": 8, "widest": 16, "growth": 0.5} | config
     return ProgressiveGAN(ProgressiveGAN.Config(**small), DataSpec("any", channels, size))
 
 
@@ -281,7 +281,7 @@ def test_growing_costs_fewer_flops_and_ends_with_the_whole_network() -> None:
     data, flops = load("digits", "train"), []
     for grow in (True, False):
         m = ProgressiveGAN(
-            ProgressiveGAN.Config(nz=8, channels=4, batch=8, grow=grow),
+            ProgressiveGAN.Config(nz=8, channels=4, batch=8, grow=grow, growth=0.5),
             task("unconditional").data_spec(data),
         ).train()
         loop = Loop(m, m.config, Budget(steps=20), 0, task("unconditional").training(data))
