@@ -36,6 +36,7 @@ from typing import Any, NoReturn
 
 from genbench.environment import checkout, machine, packages
 from genbench.orphans import adopt, die_with_parent, sweep
+from genbench.own_code import digest
 from genbench.runtime import Runtime
 from genbench.spec import Cell
 from genbench.store import Store, StoreError
@@ -156,7 +157,7 @@ def _warm() -> None:
 
     torch.set_num_threads(1)
     import_all()
-    for fact in (checkout, machine, packages):  # each remembers its answer
+    for fact in (checkout, machine, packages, digest):  # each remembers its answer
         fact()
     gc.collect()
     gc.freeze()  # a child's collector would touch, and so copy, every object

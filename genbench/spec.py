@@ -91,7 +91,43 @@ def parse(model: type[Model], value: object, where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(model, e, where) for e in error.errors())) from None
+        found = _one_a_field(model, error.errors())
+        raise ConfigError("; ".join(_explain(model, e, where) for e in found)) from None
+
+
+def _one_a_field(model: type[BaseModel], errors: Iterable[Any]) -> list[Any]:
+    """One error for each field: of a field of several types, pydantic tells one for each type,
+    with the type's inner name behind the field's."""
+    merged: dict[tuple[Any, ...], Any] = {}
+    for error in errors:
+        loc = tuple(error["loc"])
+        depth = next((i for i, part in enumerate(loc) if _is_type(model, loc[:i], part)), len(loc))
+        key = (loc[:depth], error["type"] == "extra_forbidden")
+        if key not in merged:
+            merged[key] = {**error, "loc": loc[:depth]}
+        elif depth < len(loc):
+            more = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            merged[key]["msg"] += f", or {more}"
+            merged[key]["input"] = merged[key]["input"] if len(loc) > depth + 1 else error["input"]
+    return list(merged.values())
+
+
+def _is_type(model: type[BaseModel], parents: tuple[Any, ...], part: Any) -> bool:
+    """Whether a part of a place is the name of a type of a field, instead of a field or number."""
+    if not isinstance(part, str) or not parents:
+        return False
+    owner = _model_at(model, list(parents[:-1]))
+    field = owner.model_fields.get(parents[-1]) if isinstance(parents[-1], str) else None
+    if field is None:
+        return False
+    kinds = list(_models_in(field.annotation))
+    return not kinds and not _holds_names(field.annotation)
+
+
+def _holds_names(annotation: Any) -> bool:
+    """Whether a field holds values by name, whose names stand in the place of an error."""
+    inner = getattr(annotation, "__args__", ())
+    return getattr(annotation, "__origin__", None) is dict or any(map(_holds_names, inner))
 
 
 def _explain(model: type[BaseModel], error: Any, where: str) -> str:

@@ -310,3 +310,38 @@ def test_plans_of_other_suites_and_datasets_add_up_and_the_same_one_is_replaced(
 def test_more_images_than_any_set_has_are_refused():
     with pytest.raises(ConfigError, match="n: .*less than or equal to 100000000"):
         suite.load("smoke", ["n=1e12"])
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def test_weights_and_averages_can_be_chosen_on_the_command_line():
+    def chosen(*changes):
+        cell = suite.plan(suite.load("smoke", ["baseline=ddpm", *changes]))[0]
+        return cell.sample.weights, cell.sample.train.config["ema"]
+
+    usual = chosen()
+    assert usual[0] == "ema" and usual[1] is not None
+    assert chosen("weights=raw") == chosen("ddpm.weights=raw") == ("raw", usual[1])
+    assert chosen("ddpm.ema=none") == ("raw", None)
+    with pytest.raises(
+        ConfigError, match=r"keeps no average: set ddpm.ema=IMAGES or ddpm.weights"
+    ):
+        chosen("ddpm.ema=none", "ddpm.weights=ema")
+    with pytest.raises(ConfigError, match="weights: Input should be 'ema' or 'raw'"):
+        chosen("weights=rw")
+
+
+def test_the_readmes_list_of_time_steps_is_accepted():
+    loaded = suite.load("smoke", ["baseline=ddpm", "ddpm.steps=3", "ddpm.spacing=[999,500,100]"])
+    assert {tuple(c.sample.options["spacing"]) for c in suite.plan(loaded)} == {(999, 500, 100)}
+
+
+@pytest.mark.parametrize("value", ["foo", "[a]", "3.5"])
+def test_a_setting_of_several_types_is_told_once_and_without_inner_names(value):
+    loaded = suite.load("smoke", ["baseline=ddpm", "ddpm.steps=3", f"ddpm.spacing={value}"])
+    with pytest.raises(ConfigError) as caught:
+        suite.plan(loaded)
+    said = str(caught.value)
+    assert said.count("spacing:") == 1 and "'trailing'" in said and value.strip("[]") in said
+    assert not any(inner in said for inner in ("literal", "tuple[", "constrained", "function"))

@@ -37,8 +37,14 @@ class Gaussian(Reference):
         self.register_buffer("rest", torch.zeros(pixels))
 
     def fit(self, x: Tensor) -> None:
-        """Mean and factor of the covariance, in float64, kept as float32."""
+        """Mean and factor of the covariance, in float64, kept as float32.
+
+        Raises:
+            ValueError: For a single image, which has no covariance.
+        """
         x = x.flatten(1)
+        if len(x) < 2:
+            raise ValueError("gaussian needs two training images or more, and there is one")
         mean = torch.stack([c.sum(0) for c in chunks(x)]).sum(0) / len(x)
         factor = (full_factor if x.shape[1] <= FULL else leading_factor)(x, mean)
         self.mean, self.factor = mean.float(), factor.float()

@@ -7,9 +7,10 @@ holds for all.
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from genbench import metrics, registry
 from genbench.files import read_text, toml_of
@@ -108,8 +109,9 @@ def load(name: str, changes: list[str] | None = None) -> Suite:
 
     A key is a field of the suite (`n=64`, `budget.images=1000`, `seeds=0,1`, `limit=3` for the
     first three rows), `baseline=a,b` for the rows of these families alone, or `FAMILY.FIELD=value`
-    for a setting or sampling option of a family, or `FAMILY.preset=paper` for many settings at
-    once.
+    for a setting or sampling option of a family (`ddpm.ema=none` switches one off),
+    `FAMILY.preset=paper` for many at once, or `weights=raw` and `FAMILY.weights=raw` for the
+    weights of the last step instead of their average.
 
     Raises:
         ConfigError: For unknown suites and keys, with the nearest valid ones.
@@ -248,8 +250,10 @@ def _apply(content: dict[str, Any], change: str, where: str) -> None:
         _change_family(content, head, rest, read_value(text))
     elif head in metrics.groups() and rest:
         content.setdefault("metric_options", {}).setdefault(head, {})[rest] = read_value(text)
+    elif key == "weights":
+        content["rows"] = [row | {"weights": read_value(text)} for row in content["rows"]]
     elif head not in Suite.model_fields:
-        valid = [*Suite.model_fields, "baseline", "data.root", *registry.families()]
+        valid = [*Suite.model_fields, "baseline", "weights", "data.root", *registry.families()]
         raise ConfigError(f"{where}: unknown key {key!r}; {nearest(head, valid)}")
     elif rest:
         if not isinstance(content.get(head), dict):
@@ -259,6 +263,12 @@ def _apply(content: dict[str, Any], change: str, where: str) -> None:
         content[head] = [read_value(part) for part in text.strip("[]").split(",")]
     else:
         content[head] = read_value(text)
+
+
+def _none(value: Any, field: FieldInfo | None) -> Any:
+    """`value`, or None for the word "none" where a setting may be off, as `ema=none`."""
+    off = field is not None and type(None) in get_args(field.annotation)
+    return None if off and value == "none" else value
 
 
 def _keep_rows(content: dict[str, Any], wanted: list[str]) -> None:
@@ -276,13 +286,15 @@ def _change_family(content: dict[str, Any], name: str, field: str, value: Any) -
     cls = registry.load(name)
     fields = {**dict.fromkeys(cls.Config.model_fields, "config")}
     fields |= dict.fromkeys(cls.Options.model_fields, "options")
-    if field != "preset" and field not in fields:
-        raise ConfigError(f"{name} has no setting {field!r}; {nearest(field, fields)}")
+    of_row = ("preset", "weights")
+    if field not in (*of_row, *fields):
+        raise ConfigError(f"{name} has no setting {field!r}; {nearest(field, [*of_row, *fields])}")
+    value = _none(value, {**cls.Config.model_fields, **cls.Options.model_fields}.get(field))
     rows = [row for row in content["rows"] if row["baseline"] == name]
     if not rows:
         raise ConfigError(f"suite {content['name']!r} has no row {name!r} to change {field} of")
     for row in rows:
-        if field == "preset":
+        if field in of_row:
             row[field] = value
         else:
             row[fields[field]] = {**row.get(fields[field], {}), field: value}

@@ -254,7 +254,8 @@ def _sample(suite: Suite, row: Row, seed: int, fingerprint: str) -> SampleSpec:
     shares = suite.reference if _asks_classes(suite) and suite.questions == "shares" else ""
     if row.weights == "ema" and config.ema is None:
         raise ConfigError(
-            f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or weights=raw"
+            f"{row.baseline} keeps no average: set {row.baseline}.ema=IMAGES or "
+            f"{row.baseline}.weights=raw"
         )
     train = TrainSpec(
         baseline=row.baseline,

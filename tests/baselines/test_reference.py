@@ -129,3 +129,9 @@ def test_buffers_of_another_size_are_loaded() -> None:
     old, new = fitted(Real, data(5, 1, 8, 8)), fitted(Real, data(9, 1, 8, 8))
     new.load_state_dict(old.state_dict())
     assert torch.equal(sample(old, 5), sample(new, 5))
+
+
+def test_a_gaussian_of_one_image_is_refused_by_what_is_wrong():
+    made = Gaussian(Config(), DataSpec("tiny", channels=1, size=2))
+    with pytest.raises(ValueError, match="needs two training images or more"):
+        made.fit(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
