@@ -170,3 +170,12 @@ def test_messages_of_megabytes_are_cut(capsys):
     terminal.say("x" * 5_000_000 + "\n::error::no")
     said = capsys.readouterr().err
     assert len(said) < 5000 and said.count("\n") == 1
+
+
+def test_arguments_that_are_quoted_are_cleaned(capsys):
+    for given in (["run", "--x\n::error::y\x1b[31m"], ["nosuch\n::error::y", "x"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(given)
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and "\x1b" not in said
+        assert not any(line.lstrip().startswith("::") for line in said.splitlines())

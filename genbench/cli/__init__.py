@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from genbench import __version__, registry
 from genbench.cli import (
@@ -38,6 +38,7 @@ from genbench.features import WeightsError
 from genbench.spec import Cell, ConfigError
 from genbench.store import Store, StoreError, changing
 from genbench.terminal import unexpected
+from genbench.text import clean
 
 if TYPE_CHECKING:
     from genbench.suite import Suite
@@ -80,8 +81,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages quote arguments, and are cleaned as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and leave."""
+        super().error(clean(message, 2000))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="genbench",
         description="Train, sample and score image generative models under one budget.",
         epilog="exit codes: 0 ok, 1 regressed or different, 2 usage or configuration, 3 some "
