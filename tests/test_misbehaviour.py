@@ -211,7 +211,7 @@ def ran(tmp_path_factory, families, quiet):
     rows += [f'baseline = "leaves_{name}"' for name in LEAKS]
     half = len(rows) // 2
     rows = [*rows[:half], *GOOD[:2], *rows[half:], *GOOD[2:]]
-    limit = max(5.0, 5 * quiet[1])  # on a busy machine, good rows must not run into it
+    limit = max(10.0, 10 * quiet[1])  # on a busy machine, good rows must not run into it
     limits = Limits(working=limit + 0.5, stopped=1, ending=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENBENCH_TEST_TOKEN", token)
