@@ -21,16 +21,13 @@ from genbench.api import Baseline, Config, Noise
 from genbench.drawing import Drawn
 from genbench.flops import flop_counter
 from genbench.noise import stream_key
-from genbench.spec import Budget, ConfigError, nearest
+from genbench.spec import Budget, ConfigError
+from genbench.stepper import NonFiniteError, Stepper
 from genbench.tasks import Examples, to_float
 
-__all__ = ["Loop", "Meter", "NonFiniteError", "Stepper"]
+__all__ = ["Loop", "Meter"]
 
 _HISTORY_POINTS = 200  # of each loss curve
-
-
-class NonFiniteError(ArithmeticError):
-    """A loss or a gradient became NaN or infinite."""
 
 
 def fold(seed: int, *names: object) -> int:
@@ -53,72 +50,6 @@ class Meter:
     def used(self, budget: Budget) -> dict[str, float]:
         """Share of every limit that is used; 1 or more where it is reached."""
         return {name: getattr(self, name) / limit for name, limit in budget.limits.items()}
-
-
-class Stepper:
-    """The `Update` that a family's `step` calls: backward, average, check, clip, step.
-
-    Args:
-        baseline: The model; each optimizer's gradients reach its own parameters only.
-        config: For clipping.
-    """
-
-    def __init__(self, baseline: Baseline[Any], config: Config) -> None:
-        self.optimizers = baseline.optimizers()
-        self.params = {
-            name: [p for group in optimizer.param_groups for p in group["params"]]
-            for name, optimizer in self.optimizers.items()
-        }
-        self.progress = 0.0
-        self.updates = 0
-        self.sampled = 0  # of these those of networks that make samples
-        self._sampled = baseline.sampled or tuple(self.optimizers)
-        if unknown := [name for name in self._sampled if name not in self.optimizers]:
-            raise ConfigError(
-                f"{type(baseline).__name__}.sampled: no optimizer {unknown[0]!r}; "
-                f"{nearest(unknown[0], self.optimizers)}"
-            )
-        self.share = 1.0  # of the global batch that is on this rank
-        self._clip = config.clip
-        self._initial = {
-            name: [float(group["lr"]) for group in optimizer.param_groups]
-            for name, optimizer in self.optimizers.items()
-        }
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        """See `api.Update`."""
-        if name not in self.optimizers:
-            raise ConfigError(f"update({name!r}, ...): {nearest(name, self.optimizers)}")
-        optimizer, params = self.optimizers[name], self.params[name]
-        self._refuse(name, "loss", float(loss.detach()))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss, inputs=params)
-        if dist.world_size() > 1:
-            dist.sum_flat([p.grad for p in params if p.grad is not None], self.share)
-        if self._clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(params, self._clip)
-            self._refuse(name, "gradient", float(norm))
-        optimizer.step()
-        self.updates += 1
-        self.sampled += name in self._sampled
-
-    def _refuse(self, name: str, what: str, value: float) -> None:
-        """Raise NonFiniteError unless `value` is finite.
-
-        Losses are looked at in every step. A gradient alone that is not finite spoils the weights
-        and so the next loss; the norm of all gradients costs 4 % of a small step.
-        """
-        if not math.isfinite(value):
-            raise NonFiniteError(
-                f"the {what} {name!r} is {value} after {self.progress:.1%} of the budget; try a "
-                "lower learning rate, or limit gradients with `clip`"
-            )
-
-    def scale_learning_rate(self, factor: float) -> None:
-        """Set every learning rate to `factor` times what the family asked for."""
-        for name, optimizer in self.optimizers.items():
-            for group, initial in zip(optimizer.param_groups, self._initial[name], strict=True):
-                group["lr"] = initial * factor
 
 
 @dataclass
@@ -211,6 +142,7 @@ class Loop:
 
     def finish(self) -> None:
         """Show the family the training images, once with each set of weights that is kept."""
+        self.update.look()
         if type(self.baseline).finish is Baseline.finish:
             return
         baseline = self.baseline.eval()
@@ -310,6 +242,7 @@ class Loop:
         """Add the losses to the history if a new point of it is due."""
         point = int(self.progress * _HISTORY_POINTS)
         if self.losses and (not self.history or self.history[-1]["point"] < point):
+            self.update.look()
             values = {name: float(loss) for name, loss in self.losses.items()}
             for name, value in values.items():
                 if not math.isfinite(value):
@@ -338,6 +271,7 @@ class Loop:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the rest of the training depends on: tensors, and JSON-able facts."""
+        self.update.look()  # nothing that came after a NaN is worth a checkpoint
         tensors = {f"model/{k}": v for k, v in self.baseline.state_dict().items()}
         tensors |= {f"ema/{k}": v for k, v in (self.ema or {}).items()}
         scalars: dict[str, Any] = {}

@@ -28,7 +28,7 @@ MODULES = (
         "images",
         "inputs/pixels.py",
     ),
-    *("loop.py", "noise.py", "sample.py", "tasks", "train.py"),
+    *("loop.py", "noise.py", "sample.py", "stepper.py", "tasks", "train.py"),
 )
 
 

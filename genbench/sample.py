@@ -16,9 +16,9 @@ from genbench import dist, own_code
 from genbench.api import NFE, Baseline, Condition, DataSpec, Noise, ToDomain, count_nfe
 from genbench.drawing import Drawn
 from genbench.inputs.pixels import to_uint8
-from genbench.loop import NonFiniteError
 from genbench.runtime import Progress, Runtime
 from genbench.spec import ConfigError, SampleSpec
+from genbench.stepper import NonFiniteError
 from genbench.store import Artifact, Store
 from genbench.tasks import to_float
 from genbench.train import build, from_arrays

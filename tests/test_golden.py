@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from genbench import registry
-from genbench.loop import Loop, Stepper
+from genbench.loop import Loop
+from genbench.stepper import Stepper
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ("dcgan", "ddpm", "vae")

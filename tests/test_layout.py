@@ -43,7 +43,7 @@ LAYERS = (
         "inputs",
         "own_code",
     },
-    {"loop", "train", "sample", "latency", "suite", "evaluation"},
+    {"loop", "stepper", "train", "sample", "latency", "suite", "evaluation"},
     {"ahead", "scoring", "pipeline", "worker", "worker_clock", "forkserver"},
     {
         "claims",

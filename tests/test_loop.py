@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from genbench import api, registry
-from genbench.loop import Loop, NonFiniteError, Stream
+from genbench.loop import Loop, Stream
 from genbench.spec import Budget, ConfigError
+from genbench.stepper import NonFiniteError
 from genbench.tasks import Examples, to_float
 from genbench.train import build
 

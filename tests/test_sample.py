@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from toys import tiny_train
 
-from genbench import api, data, registry
-from genbench.loop import NonFiniteError
+from genbench import api, data, own_code, registry
 from genbench.runtime import Runtime
 from genbench.sample import draw, restore, sample, to_uint8
 from genbench.spec import ConfigError, SampleSpec
+from genbench.stepper import NonFiniteError
 from genbench.store import Store
 from genbench.tasks import asked
 from genbench.train import train
@@ -90,12 +90,11 @@ def test_batches_that_were_kept_are_used(tmp_path):
     runtime.batch = 4
     wanted = SampleSpec(train=spec, n=8)
     kept = np.full((4, 1, 8, 8), 77, dtype=np.uint8)
-    store.put(
-        "samples", f"{wanted.key}-4-8", {"images": kept}, {"seconds": 1, "nfe": 1, "params": 1}
-    )
+    part = f"{wanted.key}-{own_code.digest()[:8]}-4-8"
+    store.put("samples", part, {"images": kept}, {"seconds": 1, "nfe": 1, "params": 1})
     made = sample(cls, wanted, artifact, NOTHING, store, runtime)
     assert (made.tensors["images"][4:] == 77).all() and (made.tensors["images"][:4] != 77).any()
-    assert not store.has("samples", f"{wanted.key}-4-8")
+    assert not store.has("samples", part)
 
 
 def test_asking_for_an_average_that_was_not_kept_is_refused(tmp_path):

@@ -283,6 +283,7 @@ class Chain:
     def __init__(self, config: ChainConfig, shape: Sequence[int]) -> None:
         self.config, self.shape = config, tuple(shape)
         self.alpha_bar = diffusion.alpha_bar(config.schedule, config.T)
+        self._there: Tensor | None = None  # the same on the device of the last step
         self.out = shape[0] * (2 if config.learn_variance else 1)
         self.bound = Bound(self.alpha_bar) if config.learn_variance else None
 
@@ -295,8 +296,14 @@ class Chain:
         # float64: T times the largest float32 below 1 can round to T
         t = (noise.uniform(dtype=torch.float64) * self.config.T).long()
         epsilon = noise.normal(*self.shape)
-        alpha_bar_t = self.alpha_bar.to(x.device)[t, None, None, None]
+        alpha_bar_t = self._table(x.device)[t, None, None, None]
         return Noised(x, epsilon, t, alpha_bar_t.sqrt().float(), (1 - alpha_bar_t).sqrt().float())
+
+    def _table(self, device: torch.device) -> Tensor:
+        """`alpha_bar` on a device; copied there once, not in every step."""
+        if self._there is None or self._there.device != device:
+            self._there = self.alpha_bar.to(device)
+        return self._there
 
     def loss(self, answer: Tensor, given: Noised) -> dict[str, Tensor]:
         """What the answer to `given.x_t` costs: "loss", and its part "bound" where it has one.
@@ -312,9 +319,10 @@ class Chain:
         if c.weighting == "simple":
             loss = F.mse_loss(answer, target)
         else:
-            weights = diffusion.min_snr(c.prediction, self.alpha_bar, c.gamma).float()
+            alpha_bar = self._table(answer.device)
+            weights = diffusion.min_snr(c.prediction, alpha_bar, c.gamma).float()
             errors = (answer - target).square().flatten(1).mean(dim=1)
-            loss = (weights.to(errors.device)[given.t] * errors).mean()
+            loss = (weights[given.t] * errors).mean()
         if self.bound is None:
             return {"loss": loss}
         x_0 = diffusion.x_0(c.prediction, answer.detach(), given.x_t, given.a, given.s)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from baselines._nn import denoising, karras
+from baselines._nn.counter import Counter
 from genbench import api
 
 EPSILON = 0.002  # the lowest level
@@ -116,11 +117,8 @@ class Consistency(api.Baseline[api.Unconditional]):
         self.teacher = frozen(self.net) if config.teacher == "edm" else None
         self.target = frozen(self.net)  # f-
         self.sigma_data: Tensor
-        self.steps: Tensor
-        self.students: Tensor  # steps among them
         self.register_buffer("sigma_data", torch.tensor(config.sigma_data or 0.5))
-        self.register_buffer("steps", torch.tensor(0))
-        self.register_buffer("students", torch.tensor(0))
+        self.steps, self.students = Counter(), Counter()  # all, and the student's
 
     def fit(self, x: Tensor) -> None:
         """Measures sigma_data, unless the settings name it."""
@@ -140,12 +138,12 @@ class Consistency(api.Baseline[api.Unconditional]):
         self, x: Tensor, cond: api.Unconditional, noise: api.Noise, update: api.Update
     ) -> dict[str, Tensor]:
         """A step of the teacher on EDM's loss, or of the student on the consistency loss."""
-        self.steps += 1
+        self.steps.add()
         if self.teacher is not None and self.phase(update.progress) == "teacher":
             return self._teach(self.teacher, x, noise, update)
-        if self.students == 0:
+        if int(self.students) == 0:
             self._begin()
-        self.students += 1
+        self.students.add()
         count, kept = self.schedule(update.progress)
         loss = self.consistency_loss(x, noise, count)
         update("net", loss)

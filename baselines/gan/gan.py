@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from baselines._nn.conv_gan import discriminator, generator
+from baselines._nn.counter import Counter
 from baselines._nn.gan import Kind, d_loss, g_loss, init_normal
 from baselines._nn.gan_blocks import spectral
 from baselines._nn.gradient_penalty import r1, tracked, wgan_gp
@@ -154,8 +155,7 @@ class GAN(api.Baseline[api.Unconditional]):
         else:
             self.G = generator(config.nz, config.ngf, data).apply(init_normal)
             self.D = discriminator(config.ndf, data, "spectral" if config.spectral else "none")
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.steps: Tensor
+        self.steps = Counter()
 
     def phase(self, progress: float) -> str | None:
         """Whether G has a step too."""
@@ -183,7 +183,7 @@ class GAN(api.Baseline[api.Unconditional]):
     ) -> dict[str, Tensor]:
         """L_D, and after the last of `n_critic` such steps L_G with a fresh z."""
         due = self.due()
-        self.steps += 1
+        self.steps.add()
         with torch.no_grad():
             fake = self.G(self.z(noise))
         losses = {"loss_d": self.loss_d(x, fake, noise)}

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from baselines._nn.blocks import halvings
+from baselines._nn.counter import Counter
 from baselines._nn.equalized import EqualConv2d, EqualLinear, PixelNorm, blur, up
 from baselines._nn.gan import d_loss, g_loss
 from baselines._nn.gradient_penalty import r1, tracked
@@ -129,8 +130,7 @@ class StyleGAN(api.Baseline[api.Unconditional]):
         c = widths(data.size, config.channels, config.widest)
         self.G = Generator(config, data.channels, base, c)
         self.D = Discriminator(data.channels, base, c, config.grow, blurred=True)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.steps: Tensor
+        self.steps = Counter()
 
     def phase(self, progress: float) -> str:
         """The resolution, whether it is fading in, and whether R1 is due."""
@@ -153,7 +153,7 @@ class StyleGAN(api.Baseline[api.Unconditional]):
     ) -> dict[str, Tensor]:
         """L_D, then L_G with fresh z, at the resolution that is due."""
         due = self.due()
-        self.steps += 1
+        self.steps.add()
         level, alpha = self.growth.at(update.progress)
         x = tracked(self.growth.reals(x, level, alpha))
         with torch.no_grad():

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from baselines._nn.counter import Counter
 from baselines._nn.gan import Kind, d_loss, g_loss, init_normal
 from baselines._nn.translation import PatchGAN, ResNetGenerator
 from genbench import api
@@ -167,12 +168,11 @@ class ImagePool(nn.Module):
     """
 
     images: Tensor
-    count: Tensor
 
     def __init__(self, n: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.register_buffer("images", torch.zeros(n, *shape, dtype=torch.uint8))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.count = Counter()
 
     @torch.no_grad()
     def forward(self, fake: Tensor, u: Tensor) -> Tensor:
@@ -181,14 +181,13 @@ class ImagePool(nn.Module):
         if n == 0:
             return shown
         stored = ((fake.float() + 1) * 127.5).round().to(torch.uint8)
-        count = int(self.count)
-        swap, slots = (u[:, 0] < 0.5).tolist(), (u[:, 1] * n).long().tolist()
-        for i, slot in enumerate(slots):  # one after the other: two rows may want one slot
-            if count < n:
-                self.images[count].copy_(stored[i])
-                count += 1
-            elif swap[i]:
-                shown[i] = self.images[slot].to(shown.dtype) / 127.5 - 1
-                self.images[slot].copy_(stored[i])
-        self.count.fill_(count)
+        new = min(n - int(self.count), len(fake))
+        self.images[int(self.count) : int(self.count) + new] = stored[:new]
+        self.count.add(new)
+        swap, slots = (u[:, 0] < 0.5)[:, None, None, None], (u[:, 1] * n).long()
+        for i in range(new, len(fake)):  # one after the other: two rows may want one slot
+            kept = self.images.index_select(0, slots[i : i + 1])
+            earlier = kept.to(shown.dtype) / 127.5 - 1
+            shown[i : i + 1] = torch.where(swap[i], earlier, shown[i : i + 1])
+            self.images.index_copy_(0, slots[i : i + 1], torch.where(swap[i], stored[i], kept))
         return shown

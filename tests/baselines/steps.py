@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genbench.api import Baseline, Noise, Unconditional
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 
 class Losses:

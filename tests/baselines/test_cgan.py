@@ -12,7 +12,7 @@ from baselines._nn.gan import d_loss, g_loss, init_normal, is_fake, is_real
 from baselines._nn.gan_blocks import ConditionalBatchNorm, spectral, spectral_trunk
 from baselines.gan.cgan import CGAN
 from genbench.api import ClassLabel, Config, DataSpec, Noise
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 WAYS = ["projection", "concat"]
 NETWORKS = ["dcgan", "spectral"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from baselines.diffusion.classifier_guidance import ClassifierGuidance
 from genbench.api import ClassLabel, DataSpec, Noise, count_nfe
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 CLASSES = 3
 DDIM = {"sampler": "ddim", "steps": 5}

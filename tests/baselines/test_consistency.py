@@ -14,7 +14,7 @@ from baselines._nn import karras
 from baselines.diffusion import consistency
 from baselines.diffusion.consistency import EPSILON, Consistency, follow
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 MU, S = 0.3, 0.5  # of Gaussian data
 

@@ -16,8 +16,9 @@ from genbench import api, registry, tasks
 from genbench.api import Baseline, Noise, count_nfe
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
-from genbench.loop import Loop, Stepper
+from genbench.loop import Loop
 from genbench.spec import Budget
+from genbench.stepper import Stepper
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "golden.py"
 SPEC = importlib.util.spec_from_file_location("golden", TOOL)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from baselines.gan.dcgan import DCGAN
 from genbench.api import Config, DataSpec, Noise, Unconditional
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 
 def make(size: int = 16, channels: int = 1, **config: Any) -> DCGAN:

@@ -16,7 +16,7 @@ from torch import Tensor
 from baselines._nn.blocks import UNet
 from baselines.diffusion.ddpm import DDPM
 from genbench.api import DataSpec, Noise, Unconditional, count_nfe
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 
 def make(size: int = 8, channels: int = 1, **config: Any) -> DDPM:

@@ -14,8 +14,9 @@ from baselines._nn.gradient_penalty import r1, slope, tracked, wgan_gp
 from baselines.gan.gan import GAN
 from genbench.api import Config, DataSpec, Noise, Unconditional
 from genbench.data import load
-from genbench.loop import Loop, Stepper
+from genbench.loop import Loop
 from genbench.spec import Budget
+from genbench.stepper import Stepper
 from genbench.tasks import task
 
 CRITICS = ["wasserstein", "wasserstein_gp"]  # whose scores mean something as differences only

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from baselines.text_to_image.gan_cls import GANCLS, TextEncoder, wrong
 from genbench.api import Caption, Config, DataSpec, Noise
 from genbench.data.scenes import VOCABULARY, encode
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 LN2 = math.log(2)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines._nn.masks import paste
 from baselines.layout.lostgan import ISLANorm, LostGAN
 from genbench.api import Config, DataSpec, Layout, Noise
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 BOXES = torch.tensor(
     [

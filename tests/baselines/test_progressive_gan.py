@@ -22,8 +22,9 @@ from baselines._nn.growing import Discriminator, Growth, widths
 from baselines.gan.progressive_gan import ProgressiveGAN
 from genbench.api import Config, DataSpec, Noise, Unconditional
 from genbench.data import load
-from genbench.loop import Loop, Stepper
+from genbench.loop import Loop
 from genbench.spec import Budget
+from genbench.stepper import Stepper
 from genbench.tasks import task
 
 

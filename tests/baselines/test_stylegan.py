@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from baselines.gan.stylegan import Layer, StyleGAN, mix
 from genbench.api import Config, DataSpec, Noise, Unconditional, count_nfe
-from genbench.loop import Stepper
+from genbench.stepper import Stepper
 
 
 def make(size: int = 16, channels: int = 1, **config: Any) -> StyleGAN:
