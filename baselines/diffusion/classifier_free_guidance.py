@@ -53,6 +53,7 @@ class ClassifierFreeGuidance(api.Baseline[api.ClassLabel]):
             "ema_rampup": 1e9,
             "warmup": 0,
             "decay": "constant",
+            "options": {"steps": 256, "w": 0.1},  # of FID 1.55
         },
     }
 

@@ -58,6 +58,7 @@ class ClassifierGuidance(api.Baseline[api.ClassLabel]):
             "ema_rampup": 1e9,
             "warmup": 0,
             "decay": "constant",
+            "options": {"steps": 250, "variance": "learned", "scale": 1.0},
         },
     }
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from genbench import api, registry, tasks
+from genbench import api, registry, suite, tasks
 from genbench.api import Baseline, Noise, count_nfe
 from genbench.data import Dataset
 from genbench.data.dataset import Annotation
@@ -174,6 +174,23 @@ def sample(
 
 def trainable() -> list[str]:
     return [name for name in FAMILIES if build(name).optimizers()]
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "options"),
+    [
+        ("ddpm", "paper", {"sampler": "ddpm", "steps": 1000, "variance": "large"}),
+        ("ddpm", "improved", {"steps": 4000, "variance": "learned"}),
+        ("classifier_guidance", "paper", {"steps": 250, "variance": "learned", "scale": 1.0}),
+        ("classifier_free_guidance", "paper", {"steps": 256, "w": 0.1}),
+        ("ldm", "paper", {"sampler": "ddim", "steps": 250, "w": 0.5}),
+    ],
+)
+def test_presets_sample_as_for_the_figure_of_the_paper(
+    name: str, preset: str, options: dict[str, Any]
+) -> None:
+    _, chosen = suite.chosen(suite.Row(baseline=name, preset=preset))
+    assert options == {option: getattr(chosen, option) for option in options}
 
 
 @families
