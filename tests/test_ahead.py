@@ -35,7 +35,12 @@ TWO = {"0": 6, "1": 6}
         ("dcgan", ("budget.images=1",), (TWO, TWO), "budget.images=1 does not pay for one image"),
         ("cgan", ("task=class_label",), (TWO, {"0": 6, "1": 6, "2": 6}), "no image of class '2'"),
         ("cgan", ("task=class_label",), ({"0": 6, "1": 6, "2": 6}, TWO), "no image of class '2'"),
-        ("cgan", ("task=class_label",), ({"0": 6}, {"0": 6}), "it has one class, '0'"),
+        (
+            "cgan",
+            ("task=class_label",),
+            ({"0": 6}, {"0": 6}),
+            "needs two classes or more, and there is only '0'",
+        ),
         (
             "truth",
             ("task=class_label", "metrics=accuracy"),

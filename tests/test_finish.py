@@ -180,5 +180,5 @@ def test_a_family_that_changes_what_it_is_shown_changes_its_own_copy():
     assert int(whole.baseline.calls) == 1 and torch.equal(IMAGES, before)
     shown = data.load("digits", "train").images
     before = shown.clone()
-    _fit(whole.baseline, task("unconditional"), lambda split: data.load("digits", split))
+    _fit(whole.baseline, task("unconditional"), lambda split: data.load("digits", split), "")
     assert whole.baseline.seen == int(before.sum()) and torch.equal(shown, before)

@@ -172,7 +172,7 @@ def test_domains_are_two_or_more_and_in_both_splits():
 
 def test_one_class_is_no_choice():
     alone = classes("train", 0, 0, names=("cat",))
-    with pytest.raises(ConfigError, match="it has one class, 'cat'"):
+    with pytest.raises(ConfigError, match="two classes or more, and there is only 'cat'"):
         tasks.task("class_label").training(alone)
 
 
