@@ -96,7 +96,7 @@ def test_records_without_a_code_stay_one_row_and_are_told(tmp_path, monkeypatch,
     for record in (first, second):
         store.put_record(record.model_copy(update={"code": {}}))
     (row,) = collect(store.records(), None, {})
-    assert row.label == "vae" and len(row.cells) == 2
+    assert row.label == "vae (discretized_logistic, prior)" and len(row.cells) == 2
     run = ["run", str(path), "--out", str(out), "--executor", "inline", "--threads", "1"]
     assert cli.main([*run, "seeds=0,1"]) == 0
     assert "2 of 2 cells are of another code of genbench (2 of unknown code)" in (
@@ -104,7 +104,8 @@ def test_records_without_a_code_stay_one_row_and_are_told(tmp_path, monkeypatch,
     )
     store.put_record(first)
     labels = {row.label for row in collect(store.records(), None, {})}
-    assert labels == {"vae (unknown code)", f"vae (code {own_code.digest()[:8]})"}
+    codes = ("unknown code", f"code {own_code.digest()[:8]}")
+    assert labels == {f"vae (discretized_logistic, prior, {code})" for code in codes}
 
 
 def test_a_checkpoint_of_another_code_is_not_gone_on_from(tmp_path, monkeypatch):

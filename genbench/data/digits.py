@@ -1,5 +1,7 @@
 """The handwritten digits inside scikit-learn: 1,797 grey images of 8x8 pixels, ready offline."""
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,10 +21,7 @@ def read(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], dict[str, No
 
     The source has 17 grey levels, 0 to 16; they become round(v * 255 / 16), halves upwards.
     """
-    from sklearn.datasets import load_digits  # 1 s to import
-
-    raw = load_digits()
-    levels, labels = raw.images, raw.target.astype(np.int64)
+    levels, labels = _table()
     train, test = split_indices(labels)
     rows = train if split == "train" else test
     pixels = np.floor(levels * 255 / 16 + 0.5).astype(np.uint8)[..., None]
@@ -34,6 +33,25 @@ def read(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], dict[str, No
         "test_count": len(test),
     }
     return pixels[rows], labels[rows], notes
+
+
+def _table() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Grey levels (1797, 8, 8) and labels (1797,), as `sklearn.datasets.load_digits` gives them.
+
+    Its file is read directly where it lies as usual: to import that module takes a second, which
+    every command and every worker would wait for.
+    """
+    found = find_spec("sklearn")
+    folder = found.submodule_search_locations if found else None
+    path = Path(folder[0] if folder else "", "datasets", "data", "digits.csv.gz")
+    if path.is_file():
+        table = np.loadtxt(path, delimiter=",")
+    else:
+        from sklearn.datasets import load_digits
+
+        raw = load_digits()
+        table = np.column_stack((raw.data, raw.target))
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def split_indices(

@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from genbench import data
+from genbench.data import digits
 from genbench.data.digits import split_indices
 from genbench.data.resize import resize
 from genbench.spec import ConfigError
@@ -215,3 +216,12 @@ def test_a_cell_of_other_files_is_not_run(tmp_path):
     cells = suite.plan(loaded, first)
     _, (record,) = run_inline(tmp_path / "out", cells, data_root=second)
     assert record.status == "failed" and "the files of mnist" in record.error.message
+
+
+def test_the_table_of_digits_is_read_alike_by_either_way(monkeypatch):
+    levels, labels = digits._table()
+    raw = load_digits()
+    assert np.array_equal(levels, raw.images) and np.array_equal(labels, raw.target)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)  # as where the file lies elsewhere
+    again = digits._table()
+    assert np.array_equal(levels, again[0]) and np.array_equal(labels, again[1])
