@@ -3,12 +3,12 @@
 import json
 import os
 import random
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["ABSURD", "COUNT", "SECONDS", "deadline", "mutations", "survives", "tree_mutations"]
+from genbench.runtime import time_limit
+
+__all__ = ["ABSURD", "COUNT", "SECONDS", "mutations", "survives", "tree_mutations"]
 
 COUNT = int(os.environ.get("GENBENCH_FUZZ", "40"))  # mutations of a file that a test reads
 SECONDS = 10  # of one file; what takes longer is a hang
@@ -96,22 +96,6 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value)
 
 
-@contextmanager
-def deadline(seconds: float = SECONDS) -> Iterator[None]:
-    """Ends what takes longer with a TimeoutError; in the main thread only."""
-
-    def late(*_: Any) -> None:
-        raise TimeoutError(f"took more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def survives(read: Callable[[], Any], expected: tuple[type[Exception], ...], what: str) -> bool:
     """Whether a reader took a file; it may refuse it by one sentence, and must do either in time.
 
@@ -124,7 +108,7 @@ def survives(read: Callable[[], Any], expected: tuple[type[Exception], ...], wha
         AssertionError: For any other error, a message of several lines, and a hang.
     """
     try:
-        with deadline():
+        with time_limit(SECONDS):
             read()
     except expected as error:
         text = str(error)

@@ -5,6 +5,7 @@ them out as squares of 2 x 2 pixels, so that most of the work is done at the sma
 """
 
 import pickle
+import struct
 from pathlib import Path
 
 import torch
@@ -166,12 +167,22 @@ class VGG54:
         return phi / 12.75
 
 
+# What torch has been seen to raise on a damaged file: it checks little of what it unpickles.
+_DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError),
+    *(MemoryError, OSError, RuntimeError, TypeError, ValueError, pickle.PickleError, struct.error),
+)
+
+
 def _read_vgg19(path: str, net: nn.Module) -> dict[str, Tensor]:
     """The weights of `net`, float32, out of a file of the whole network."""
     try:
-        whole = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
+        file = Path(path).expanduser()
+        if file.exists() and not file.is_file():  # to read a pipe may take for ever
+            raise OSError("it is no file")
+        whole = torch.load(file, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        reason = repr(str(error).partition("\n")[0] or type(error).__name__)[1:-1]
         raise ValueError(f"cannot read vgg_weights {path!r}: {reason}") from error
     for key, weight in net.state_dict().items():
         found = whole.get(f"features.{key}") if isinstance(whole, dict) else None

@@ -1,6 +1,8 @@
 """SRResNet by regression and SRGAN, against arXiv 1609.04802."""
 
 import math
+import os
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from fuzzing import COUNT, mutations, survives
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from baselines._nn import super_resolution
 from baselines._nn.super_resolution import VGG54, SRResNet, bicubic, discriminator
 from baselines.super_resolution.sr_regression import SRRegression
 from baselines.super_resolution.srgan import SRGAN
@@ -344,3 +348,17 @@ def test_settings_that_do_not_belong_together_are_refused() -> None:
         SRGAN.Config(content="vgg19")
     with pytest.raises(ValidationError, match="vgg_weights belongs to content 'vgg19'"):
         SRGAN.Config(vgg_weights="a.pth")
+
+
+def test_damaged_files_of_vgg19_are_one_sentence(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
+    whole = tmp_path / "whole.pth"
+    torch.save({f"features.{key}": value for key, value in net.state_dict().items()}, whole)
+    assert set(super_resolution._read_vgg19(str(whole), net)) == {"0.weight", "0.bias"}
+    damaged = tmp_path / "damaged.pth"
+    for i, content in enumerate(mutations(whole.read_bytes(), 0, COUNT)):
+        damaged.write_bytes(content)
+        survives(partial(super_resolution._read_vgg19, str(damaged), net), (ValueError,), f"{i}")
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(ValueError, match=r"cannot read vgg_weights '.*pipe.pth': it is no file"):
+        super_resolution._read_vgg19(str(tmp_path / "pipe.pth"), net)
