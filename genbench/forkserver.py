@@ -41,7 +41,7 @@ from genbench.runtime import Runtime
 from genbench.spec import Cell
 from genbench.store import Store, StoreError
 from genbench.text import shortened
-from genbench.worker import configure, import_all
+from genbench.worker import configure, import_for
 
 __all__ = ["LONGEST", "main"]
 
@@ -105,10 +105,14 @@ class _Server:
         return [] if self._parent in ready else ready
 
     def _serve_one(self, data: bytes, channel: socket.socket) -> None:
+        cell = None if self._runtime.fresh else Cell.model_validate_json(data)
+        if cell is not None:  # imports are part of the start, no limit of the cell's counts them
+            import_for(trains=bool(cell.sample.train.budget.limits))
+            gc.freeze()
         begin = time.monotonic()
-        if not self._runtime.fresh:
+        if cell is not None:
             _send(self._control, {"begin": True})
-            _preload(Cell.model_validate_json(data), self._runtime)
+            _preload(cell, self._runtime)
         pid = os.fork()
         if pid == 0:
             self._become(data, channel, time.monotonic() - begin)
@@ -156,7 +160,7 @@ def _warm() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import_all()
+    import_for(trains=False)
     for fact in (checkout, machine, packages, digest):  # each remembers its answer
         fact()
     gc.collect()

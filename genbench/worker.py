@@ -23,7 +23,7 @@ from genbench.spec import Cell, ConfigError, nearest, parse
 from genbench.store import Store, StoreError
 from genbench.terminal import say
 
-__all__ = ["check_device", "configure", "devices", "import_all", "main"]
+__all__ = ["check_device", "configure", "devices", "import_for", "main"]
 
 _NEEDED = (
     "genbench.features.convnet",
@@ -32,16 +32,20 @@ _NEEDED = (
     "safetensors.torch",
     "scipy.linalg",
     "scipy.special",
-    "scipy.stats",
-    "sklearn.datasets",
+)
+_TO_TRAIN = (
+    "sklearn",  # which sets variables of the environment; some families fit by it
     "torch._dynamo",  # which every optimizer imports
-    "torch.utils.flop_counter",
 )
 
 
-def import_all() -> None:
-    """Import what every cell needs: some of it changes what all in one process share."""
-    for name in _NEEDED:
+def import_for(trains: bool) -> None:
+    """Import what cells need: some of it changes what all in one process share.
+
+    Args:
+        trains: Whether they train; what only that needs takes as long as torch itself.
+    """
+    for name in (*_NEEDED, *(_TO_TRAIN if trains else ())):
         importlib.import_module(name)
 
 
@@ -61,7 +65,9 @@ def configure(runtime: Runtime) -> None:
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     checkout()  # now: a commit that is made while cells run is not what they ran
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # the same as `use_deterministic_algorithms`, which imports torch's compiler as well: 1.6 s
+    torch.set_deterministic_debug_mode("warn")
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # for whoever compiles all the same
     # TensorFloat-32 and benchmark mode change results from run to run or from card to card
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

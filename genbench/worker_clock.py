@@ -39,7 +39,7 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     from genbench.train import build
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")
     spec = SampleSpec.model_validate(request["sample"])
     train = spec.train
     cls = registry.load(train.baseline)

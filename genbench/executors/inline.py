@@ -21,13 +21,14 @@ class Inline:
     def run(self, cells: Iterable[Cell]) -> Iterator[Record]:
         """See `Executor.run`."""
         from genbench.pipeline import run_cell
-        from genbench.worker import configure, import_all
+        from genbench.worker import configure, import_for
 
         configure(self._runtime)
-        import_all()
+        import_for(trains=False)
         from genbench.executors.shared_state import SharedState
 
         for cell in cells:
+            import_for(trains=bool(cell.sample.train.budget.limits))
             before = SharedState()
             self._runtime.progress = partial(self._watch, cell)
             self._runtime.waits = partial(self._waits, cell)

@@ -36,10 +36,6 @@ _HOOKS = [value for name, value in vars(_modules).items() if name.startswith("_g
 _HOOKS = [value for value in _HOOKS if isinstance(value, dict)]
 
 
-def _set_deterministic(state: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
-
-
 def _set_torch_random(state: list[int]) -> None:
     torch.set_rng_state(torch.tensor(state, dtype=torch.uint8))
 
@@ -94,11 +90,8 @@ _SETTINGS: dict[str, _Pair] = {
         torch.set_float32_matmul_precision,
     ),
     "deterministic algorithms": (
-        lambda: (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        ),
-        _set_deterministic,
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
     ),
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "hooks of all modules": (lambda: [dict(hooks) for hooks in _HOOKS], _set_hooks),

@@ -21,11 +21,11 @@ def here(capsys):
     """Runs the command in this process, which is quicker: exit code, stdout, stderr."""
 
     def run(*arguments):
-        deterministic = torch.are_deterministic_algorithms_enabled()
+        deterministic = torch.get_deterministic_debug_mode()
         try:
             code = main(["eval", *map(str, arguments)])
         finally:
-            torch.use_deterministic_algorithms(deterministic)
+            torch.set_deterministic_debug_mode(deterministic)
         out = capsys.readouterr()
         return code, out.out, out.err
 

@@ -43,13 +43,13 @@ def forget():
 def path(tmp_path_factory):
     """A folder on the path with a package that brings the family "toy"."""
     folder = package(tmp_path_factory.mktemp("path"), {"toy": toy("Toy", step=SWITCH)})
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", environment(folder)["PYTHONPATH"])
         forget()
         yield folder
-    torch.use_deterministic_algorithms(deterministic)
+    torch.set_deterministic_debug_mode(deterministic)
     forget()
 
 

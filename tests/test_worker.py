@@ -1,0 +1,31 @@
+"""What a worker sets up before its cell, and what it leaves out as long as nothing asks for it."""
+
+import subprocess
+import sys
+
+_READY = """
+import sys
+from pathlib import Path
+
+from genbench.runtime import Runtime
+from genbench.worker import configure, import_for
+
+configure(Runtime(out=Path("unused"), device="cpu", threads=1))
+import_for(trains=False)
+import torch
+
+print(torch.are_deterministic_algorithms_enabled())
+print(torch.is_deterministic_algorithms_warn_only_enabled())
+heavy = ("torch._dynamo", "torch._inductor", "sklearn", "scipy.stats", "matplotlib", "pandas")
+print([name for name in heavy if name in sys.modules])
+import_for(trains=True)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_worker_is_deterministic_without_the_imports_that_only_training_needs():
+    """A process of its own: what this one has imported is imported for good."""
+    done = subprocess.run(
+        [sys.executable, "-c", _READY], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.split("\n") == ["True", "True", "[]", "True", ""]
