@@ -19,11 +19,13 @@ from genbench.cli.common import (
     to_path,
     warn,
 )
+from genbench.own_code import code_of, digest
 from genbench.spec import Cell
 from genbench.store import Store
 
 if TYPE_CHECKING:
     from genbench.claims import Judged
+    from genbench.record import Record
 
 __all__ = ["add_parser"]
 
@@ -83,11 +85,27 @@ def _claims(arguments: argparse.Namespace) -> int:
         found = [one for one in found if one.name not in lacking]
     _show(arguments, store, found, lacking)
     if arguments.no_run:
+        _tell_other_code(cells, records)
         return OK
     missing = cells_without(cells, store)
     if missing:
         say(f"genbench: {missing} of {len(cells)} cells have no result; the reasons stand above")
     return CELLS_FAILED if missing else OK
+
+
+def _tell_other_code(cells: Sequence[Cell], records: Sequence["Record"]) -> None:
+    """Say which of the runs that were judged are not of today's code."""
+    from genbench.claims.runs import Runs
+
+    runs = Runs(records, exact=False)
+    judged = [r for cell in cells if (r := runs.find(cell, None)) is not None and r.status == "ok"]
+    trains = [r.cell.sample.train for r in judged if code_of(r.code) != digest()]
+    if trains:
+        families = ", ".join(dict.fromkeys(train.baseline for train in trains))
+        say(
+            f"{len(trains)} of {len(judged)} runs are of another code of genbench than today's "
+            f"({families}); `genbench claims --renew` makes them again"
+        )
 
 
 def cells_without(cells: Sequence[Cell], store: Store) -> int:

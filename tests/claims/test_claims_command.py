@@ -8,6 +8,7 @@ import pytest
 from claim_samples import BODY, failed, filled, ok, write_file
 
 from genbench import claims, cli, report, suite
+from genbench.own_code import digest
 from genbench.record import Counters, Environment
 from genbench.report import claims as table
 from genbench.spec import Cell, SampleSpec
@@ -194,6 +195,23 @@ def test_a_folder_is_judged_without_running(file, tmp_path, capsys):
     kept = json.loads((out / "claims.json").read_text())["claims"]
     assert sorted(told, key=lambda one: one["claim"]) == kept
     assert run(capsys, file, "--no-run", "--out", tmp_path / "none")[0] == 2
+
+
+def test_runs_of_another_code_are_judged_and_told(file, tmp_path, capsys):
+    """None of the records is refused, and one sentence says how many are not of today's code."""
+    out = tmp_path / "out"
+    store = filled(out, claims.plan(claims.load(file)), VALUES)
+    code = {"train": digest(), "sample": digest()}
+    for record in store.records():
+        store.put_record(record.model_copy(update={"code": code}))
+    status, printed, said = run(capsys, file, "--no-run", "--out", out)
+    assert status == 0 and "another code" not in said
+    for record in store.records():
+        if record.cell.sample.train.baseline == "gaussian":
+            store.put_record(record.model_copy(update={"code": dict.fromkeys(code, "0" * 16)}))
+    status, again, said = run(capsys, file, "--no-run", "--out", out)
+    assert status == 0 and again == printed
+    assert "1 of 7 runs are of another code of genbench than today's (gaussian)" in said
 
 
 @pytest.mark.parametrize("fmt", ["text", "markdown", "csv", "latex"])
