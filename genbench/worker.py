@@ -21,7 +21,7 @@ from genbench.environment import checkout
 from genbench.runtime import Runtime
 from genbench.spec import Cell, ConfigError, nearest, parse
 from genbench.store import Store, StoreError
-from genbench.terminal import say
+from genbench.terminal import finish, result, say, settle
 
 __all__ = ["check_device", "configure", "devices", "import_for", "main"]
 
@@ -152,11 +152,14 @@ def _single(path: Path | None, store: Store, runtime: Runtime) -> int:
     with dist.group(runtime.device):
         record = run_cell(cell, store, runtime)
         if dist.rank() == 0:
-            sys.stdout.write(f"{store.record_path(record.key)}\n")
+            result(str(store.record_path(record.key)))
             if record.error is not None:
                 _warn(f"{record.status} in stage {record.error.stage}: {record.error.message}")
     return 0 if record.status == "ok" else 3
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    settle()
+    exit_code = main()
+    finish()
+    sys.exit(exit_code)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 _READY = """
 import sys
 from pathlib import Path
@@ -29,3 +31,12 @@ def test_a_worker_is_deterministic_without_the_imports_that_only_training_needs(
         [sys.executable, "-c", _READY], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.split("\n") == ["True", "True", "[]", "True", ""]
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", ">/dev/full 2>/dev/full", "<&- 2>&-"])
+def test_the_exit_code_of_a_worker_is_its_own_whatever_its_streams_are(tmp_path, streams):
+    """2: there is no such cell; 1 is what a traceback would make of a stream that fails."""
+    command = [sys.executable, "-m", "genbench.worker", "none.json", "--out", str(tmp_path)]
+    script = f'exec "$@" {streams}'
+    done = subprocess.run(["bash", "-c", script, "bash", *command], check=False, timeout=300)
+    assert done.returncode == 2
