@@ -1,3 +1,4 @@
+import csv
 import io
 import math
 import re
@@ -311,10 +312,13 @@ def test_latex_is_escaped() -> None:
 def test_csv_round_trip() -> None:
     cells = [cell("dcgan", metrics=(FD, IS)), cell("vae", metrics=(FD, IS))]
     table = frame([record(cells[0], 12.345678901, 9.87, half=0.123456789)], cells)
-    back = pd.read_csv(io.StringIO(render(table, "csv")), keep_default_na=True)
+    text = render(table, "csv")
+    back = pd.read_csv(io.StringIO(text), keep_default_na=True)
     assert list(back.columns) == list(table.columns)
     assert back[FD_ID].tolist()[0] == 12.345678901
-    assert back[f"{FD_ID} ci95 low"].tolist()[0] == 12.345678901 - 0.123456789
+    # the text itself: the reader of some versions of pandas is a last digit off
+    first = next(csv.DictReader(io.StringIO(text)))
+    assert float(first[f"{FD_ID} ci95 low"]) == 12.345678901 - 0.123456789
     assert back["params"].tolist()[0] == 123456
     assert math.isnan(back[FD_ID].tolist()[1])
     assert back["status"].tolist() == ["ok", "not run"]
