@@ -18,6 +18,7 @@ __all__ = ["Found", "find", "has_suffix", "is_visible", "natural", "shown"]
 _MOST_FOLDERS = 100_000  # links to links can name more folders than there are atoms
 _NUMBER = re.compile(r"([0-9]+)")
 _HEAD = 32
+_NEW_FORMATS = (".avif", ".heic", ".heif", ".jxl")  # not every Pillow knows them
 
 _Key = tuple[tuple[object, ...], ...]
 _Places = tuple[tuple[int, int], ...]  # device and number of folders
@@ -134,7 +135,8 @@ def _unfit(path: str) -> str:
 
 def _is_other_image(path: str) -> bool:
     """Whether a file of an unknown suffix is an image."""
-    if PurePosixPath(path).suffix.lower() in Image.registered_extensions():
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in _NEW_FORMATS or suffix in Image.registered_extensions():
         return True
     try:
         with opened(path) as file:
