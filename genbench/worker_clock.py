@@ -10,6 +10,7 @@ and the folder that genbench was imported from.
 
 import gc
 import json
+import os
 import sys
 import time
 from functools import partial
@@ -28,6 +29,7 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     Args:
         request: `sample`, a SampleSpec as JSON; `data`, the fields of a DataSpec; `batch`.
     """
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # as in a run
     import torch
 
     import genbench

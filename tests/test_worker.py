@@ -9,17 +9,19 @@ _READY = """
 import sys
 from pathlib import Path
 
+import torch
+import torchvision
+
+alone = set(sys.modules)  # what some version of torch brings is not ours
 from genbench.runtime import Runtime
 from genbench.worker import configure, import_for
 
 configure(Runtime(out=Path("unused"), device="cpu", threads=1))
 import_for(trains=False)
-import torch
-
 print(torch.are_deterministic_algorithms_enabled())
 print(torch.is_deterministic_algorithms_warn_only_enabled())
 heavy = ("torch._dynamo", "torch._inductor", "sklearn", "scipy.stats", "matplotlib", "pandas")
-print([name for name in heavy if name in sys.modules])
+print([name for name in heavy if name in sys.modules and name not in alone])
 import_for(trains=True)
 print("torch._dynamo" in sys.modules)
 """

@@ -19,7 +19,6 @@ from genbench.cli.common import (
     to_path,
     warn,
 )
-from genbench.own_code import code_of, digest
 from genbench.spec import Cell
 from genbench.store import Store
 
@@ -99,12 +98,12 @@ def _tell_other_code(cells: Sequence[Cell], records: Sequence["Record"]) -> None
 
     runs = Runs(records, exact=False)
     judged = [r for cell in cells if (r := runs.find(cell, None)) is not None and r.status == "ok"]
-    trains = [r.cell.sample.train for r in judged if code_of(r.code) != digest()]
-    if trains:
-        families = ", ".join(dict.fromkeys(train.baseline for train in trains))
+    others, told = running.split_off_others(judged)
+    if others:
+        families = ", ".join(dict.fromkeys(r.cell.sample.train.baseline for r in others))
         say(
-            f"{len(trains)} of {len(judged)} runs are of another code of genbench than today's "
-            f"({families}); `genbench claims --renew` makes them again"
+            f"{len(others)} of {len(judged)} runs are {told}: {families}; "
+            "`genbench claims --renew` makes them again"
         )
 
 

@@ -14,7 +14,7 @@ from genbench.spec import Cell, ConfigError, nearest
 from genbench.store import Store
 
 if TYPE_CHECKING:
-    from genbench.record import Environment
+    from genbench.record import Environment, Record
     from genbench.suite import Suite
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "runtime",
     "seconds",
     "settle",
+    "split_off_others",
 ]
 
 
@@ -77,6 +78,14 @@ def add_renew(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def split_off_others(records: "Sequence[Record]") -> "tuple[list[Record], str]":
+    """The records that another version of genbench's own code made, and these in words."""
+    others = [r for r in records if code_of(r.code) != digest()]
+    unknown = sum(not code_of(r.code) for r in others)
+    told = f" ({unknown} of unknown code)" if unknown else ""
+    return others, f"of another code of genbench{told}"
+
+
 def of_other_code(cells: Sequence[Cell], store: Store, renew: bool) -> set[str]:
     """The keys of finished cells that another version of genbench's own code made.
 
@@ -84,12 +93,10 @@ def of_other_code(cells: Sequence[Cell], store: Store, renew: bool) -> set[str]:
     are dropped, so that running them makes them anew.
     """
     records = [r for c in cells if (r := store.record(c.key)) is not None and r.status == "ok"]
-    others = [r for r in records if code_of(r.code) != digest()]
+    others, told = split_off_others(records)
     if not others:
         return set()
-    unknown = sum(not code_of(r.code) for r in others)
-    told = f" ({unknown} of unknown code)" if unknown else ""
-    about = f"{len(others)} of {len(cells)} cells are of another code of genbench{told}"
+    about = f"{len(others)} of {len(cells)} cells are {told}"
     if not renew:
         say(f"{about}: tables keep them in rows of their own; --renew makes them again")
         return set()

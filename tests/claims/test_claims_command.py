@@ -211,7 +211,7 @@ def test_runs_of_another_code_are_judged_and_told(file, tmp_path, capsys):
             store.put_record(record.model_copy(update={"code": dict.fromkeys(code, "0" * 16)}))
     status, again, said = run(capsys, file, "--no-run", "--out", out)
     assert status == 0 and again == printed
-    assert "1 of 7 runs are of another code of genbench than today's (gaussian)" in said
+    assert "1 of 7 runs are of another code of genbench: gaussian; `genbench claims" in said
 
 
 @pytest.mark.parametrize("fmt", ["text", "markdown", "csv", "latex"])
